@@ -33,17 +33,18 @@ class _Gate(torch.autograd.Function):
 
 
 def gate(x: Tensor, a: Tensor) -> Tensor:
-    """Return y = x·1[a > 0], which passes x where the gate a is open, with a straight-through gradient for a.
+    """Return y = x·1[a > 0], which passes `x` where the gate `a` is open, with a straight-through gradient for `a`.
 
-    The number C of channels of x is a multiple of the number G of channels of a. Channel c is gated by a[floor(c·G /
-    C)] at the same pixel, or at every pixel if a has no pixels. NaN in a closes the gate, because NaN is not above 0.
+    `x` has C channels and `a` has G channels, where C is a multiple of G. Channel c is gated by a[floor(c·G / C)] at
+    the same pixel, or at every pixel if `a` has no pixels. A NaN in `a` closes the gate, because NaN is not greater
+    than 0.
 
         dy/dx = 1[a > 0],   dy/da = x·1[a <= 3/2], summed over the entries that share a
 
     The gradient dy/da is straight-through: for spikes of 1 and 0, y = x·a, whose derivative is x. The limit a <= 3/2
     acts like the limited support of a binary neuron's surrogate. Sums of graded spikes over many channels or tokens can
-    be far above the point where the gate closes. Without the limit, the gradients of such large sums made training
-    diverge. LIF spikes never exceed 3/2 if the threshold is learned in the default form.
+    be far above 0, where the gate closes. Without the limit, the gradients of very large sums made training diverge.
+    LIF spikes never exceed 3/2 if the threshold is learned in the default form.
 
     >>> import torch
     >>> from hdlif.functional import gate

@@ -1,4 +1,4 @@
-"""Pure functions for one time step of each neuron; `nn.neurons` adds parameters and the loop over time."""
+"""Pure functions for one time step of each neuron, to which `nn.neurons` adds parameters and the loop over time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class DetachedReset:
 
 @dataclass(frozen=True)
 class GLIFParameters:
-    """The parameters of `glif_step`, all broadcastable to the current; the gates are in (0, 1).
+    """The parameters of `glif_step`, all broadcastable to the current, with gates in (0, 1).
 
     Attributes:
         decay_gate, input_gate, reset_gate: α, β, γ.

@@ -155,12 +155,12 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
     """Return the scale of each row, [out], that minimises the squared error of codes from -most to most.
 
     For given codes, the best scale is a = <|W|, code>/<code, code>, with error |W|² - <|W|, code>²/<code, code>. For a
-    given scale, rounding gives the best codes. For rows of at most `EXACT`/most weights, the result is exact: as a
-    falls, the codes grow one at a time, and both inner products are updated after each change. For longer rows, the
-    search tries a grid of scales, fits the best scale to the codes of each grid point, and refines the best result.
-    With a thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000 nonzero weights, the error is
-    within a fraction 3/√n of the minimum. The search makes 13 to 18 passes over the weights, or up to 128 passes for
-    short rows.
+    given scale, rounding gives the best codes. For rows of at most `EXACT`/most weights, the result is exact. As the
+    scale falls, the codes grow one at a time, and each change updates both inner products. For longer rows, the search
+    tries a grid of scales, fits the best scale to the codes of each grid point, and refines the best result. With a
+    thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000 nonzero weights, the error is within
+    a fraction 3/√n of the minimum. The search makes 13 to 18 passes over the weights, or up to 128 passes for short
+    rows.
 
     Args:
         weight: [out, n].
@@ -179,7 +179,7 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
 
 
 def _block(like: Tensor) -> int:
-    """Return how many numbers to process at a time, which fills a core's cache or keeps an accelerator busy."""
+    """Return the number of values to process at a time, which fill a core's cache or keep an accelerator busy."""
     return 2**16 if like.device.type == "cpu" else 2**23
 
 
@@ -311,10 +311,10 @@ def quantize_spike(
 ) -> Tensor:
     """Round graded spikes to 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
 
-    Pass the surplus max(m - θ, 0) as s, because for m - θ the identity gradient would reach silent neurons. The reset
-    uses the surplus before rounding. The paper names the arguments s, n and τ without definitions; hdlif interprets
-    them as the step, the bits and the rounding offset. With the defaults, results within [0, 3.75] equal round(4s)/4 as
-    in the released code, except that half steps round up here.
+    Pass the surplus max(m - θ, 0), because m - θ would let the identity gradient reach silent neurons. The reset uses
+    the surplus before rounding. The paper does not define its arguments s, n and τ, which hdlif interprets as the step,
+    the bits and the rounding offset. With the defaults, results within [0, 3.75] equal round(4s)/4 as in the released
+    code, except that half steps round up here.
 
     >>> import torch
     >>> from hdlif.functional import quantize_spike

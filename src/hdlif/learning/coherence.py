@@ -1,7 +1,7 @@
 """Compare the gradients of learning rules with STBP's gradient, for the same loss and batches.
 
 A rule that cuts the temporal gradient changes only the backward pass. The outputs o_t and dL/do_t do not depend on the
-rule. Every rule therefore gets the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the gradient
+rule. Every rule therefore receives the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the gradient
 dL/do_t. There are two views:
 
 local: every neuron layer is given STBP's own G_t = dL/ds_t, and d_t = dL/dm_t (at its input current) is compared
@@ -68,7 +68,7 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 def loss_of_each(criterion: Criterion) -> Loss:
     """Return the loss of the online rules, L = (1/T)·Σ_t criterion(o_t, target).
 
-    The sum covers the steps that count, each with the weight of the step. See `coherence` for an example.
+    The sum covers the steps that count, weighted if the criterion has weights. See `coherence` for an example.
 
     Args:
         criterion: as in `STBP`.
@@ -78,7 +78,7 @@ def loss_of_each(criterion: Criterion) -> Loss:
 
 @dataclass(frozen=True)
 class Figures:
-    """A comparison of a rule's gradient with the reference; undefined values are None.
+    """A comparison of a rule's gradient with the reference, with None for undefined values.
 
     Attributes:
         cosine, norm_ratio: the cosine of the two gradients, and the rule's norm divided by the reference's norm.
@@ -100,7 +100,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Layer(Figures):
-    """The comparison of one layer, which covers a neuron layer's dL/dm or parameters, or a synapse's weights.
+    """The comparison for a synapse's weights, a neuron layer's parameters, or dL/dm of a neuron layer.
 
     `per_step` has T entries, or no entries if steps are not distinguished. In the end-to-end view, entry t covers the
     gradient of the loss at step t alone, which only STBP propagates to earlier steps.
@@ -113,7 +113,7 @@ class Layer(Figures):
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """The comparison of one plan, such as one draw of a random step, with the full reference over all synapses."""
+    """The comparison of one plan, such as one randomly drawn step, with the full reference gradient of all synapses."""
 
     steps: tuple[int, ...]
     cosine: float | None
@@ -122,7 +122,10 @@ class PlanFigures:
 
 @dataclass(frozen=True)
 class Local:
-    """The local view, in which every layer gets STBP's G; `whole` covers dL/dm of all neuron layers."""
+    """The local view, in which every layer receives STBP's G = dL/ds.
+
+    The value `whole` covers dL/dm of all neuron layers.
+    """
 
     layers: tuple[Layer, ...]
     whole: Figures
@@ -130,9 +133,9 @@ class Local:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """The end-to-end view, in which all layers use the rule; cosine and norm ratio cover the weights of all synapses.
+    """The end-to-end view, in which all layers use the rule.
 
-    The value `firing_rate` covers all neuron layers.
+    The cosine and the norm ratio cover the weights of all synapses, and `firing_rate` covers all neuron layers.
     """
 
     layers: tuple[Layer, ...]
@@ -157,7 +160,7 @@ class RuleCoherence:
     end_to_end: EndToEnd
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the comparison as values that JSON supports."""
+        """Return the comparison as a JSON-serialisable dict."""
         plain: dict[str, Any] = _plain(self)
         return plain
 
@@ -174,9 +177,9 @@ def coherence(
     """Compare the gradient of each rule with STBP's gradient, layer by layer, without changing the model.
 
     During the comparison, all modules are in eval mode, so batch norm uses running statistics and couples neither
-    samples nor steps, as the theorem requires. First, measure the running statistics on the same batches with
-    `training.reestimated`. Pass a float64 model for exact fractions. In float32, entries count as equal if they differ
-    by less than about 1e-4 of the neuron's largest G.
+    samples nor steps, as the theorem requires. Before the comparison, measure the running statistics on the same
+    batches with `training.reestimated`. Pass a float64 model for exact fractions. In float32, entries count as equal if
+    they differ by less than about 1e-4 of the neuron's largest G.
 
     >>> from functools import partial
     >>> import torch
@@ -239,7 +242,7 @@ def _plans(rule: Rule, time_steps: int) -> tuple[tuple[Plan, float], ...]:
 
 
 def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
-    """Return the gradient of each planned step's loss by step; the sum of these gradients is the total gradient."""
+    """Return the gradient of each planned step's loss by step, with the total gradient as the sum."""
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)

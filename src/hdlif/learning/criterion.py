@@ -17,7 +17,7 @@ probabilities [B, classes]. A `Timed` criterion also defines the steps that coun
 
 @dataclass(frozen=True)
 class Timed:
-    """A criterion that uses the outputs of some steps only.
+    """A criterion that uses the outputs of only some steps.
 
     In this example, the last two of four steps have a loss, with weights ¼ and ¾:
 
@@ -80,7 +80,7 @@ def first_step(criterion: Criterion) -> int:
 
 @dataclass(frozen=True)
 class StepWeights:
-    """The weights of `count` losses in a sum; `weights` is None if all weights are 1/count.
+    """The weights of `count` losses in a sum, with `weights` None if all weights are 1/count.
 
     See `step_weights` for an example.
 
@@ -96,11 +96,11 @@ class StepWeights:
         return 1 / self.count if self.weights is None else self.weights[place]
 
     def mass(self, start: int, stop: int) -> float:
-        """Return the total weight of the places from start to stop - 1."""
+        """Return the total weight of positions `start` to `stop` - 1."""
         return (stop - start) / self.count if self.weights is None else math.fsum(self.weights[start:stop])
 
     def beside_even(self, place: int) -> float:
-        """Return the weight of a place relative to equal weights."""
+        """Return the weight of a position, relative to equal weights."""
         return 1.0 if self.weights is None else self.weights[place] * self.count
 
 
@@ -127,7 +127,7 @@ def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
 
 
 def late_weights(count: int) -> tuple[float, ...]:
-    """Return weights 2·(i + 1)/(n·(n + 1)) for steps i, of which the last weight is n times the first weight.
+    """Return weights 2·(i + 1)/(n·(n + 1)) for steps i = 0, ..., n - 1, so the last weight is n times the first.
 
     >>> late_weights(3)
     (0.16666666666666666, 0.3333333333333333, 0.5)
@@ -180,10 +180,9 @@ def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Te
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the loss for the outputs [T, B, n] of all steps.
 
-    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). With a common target,
-    weights of steps, relative to the mean weight, multiply the outputs before the reduction. If each step has its own
-    target, the loss is the mean of criterion(outputs_t, target_t) over the steps that count, weighted if steps have
-    weights.
+    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). With a common target
+    and weights, each output is first multiplied by its step's weight, relative to the mean weight. If each step has its
+    own target, the loss is the mean, or weighted mean, of criterion(outputs_t, target_t) over the steps that count.
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -221,7 +220,7 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
 
 def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Replace the outputs [T, B, n] after each sample's own steps with the mean of the sample's own outputs.
+    """Replace outputs [T, B, n] beyond the end of each sample with the mean output over the sample's own steps.
 
     The mean of the replaced outputs over all T steps equals the mean over each sample's own steps.
 

@@ -13,7 +13,7 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """A distribution over sets of k places, with a factor for each drawn loss.
+    """A distribution over sets of k positions, with a factor for each drawn loss.
 
     The factors make the expected loss equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
@@ -28,7 +28,7 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """A draw of k places with equal probability for every set, and factors n·w/k, which are 1/k for equal weights.
+    """A draw in which all sets of k positions are equally likely, with factors n·w/k, or 1/k for equal weights.
 
     >>> from hdlif.learning import StochasticStep, Uniform
     >>> rule = StochasticStep(k=2, draw=Uniform())
@@ -48,9 +48,9 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Stratified:
-    """A draw of one place from each of k strata, which are contiguous ranges with about 1/k of the weight.
+    """A draw of one position from each of k strata, which are contiguous ranges with about 1/k of the weight each.
 
-    Within a stratum, the probability of a place is proportional to the place's weight, and the factor is the stratum's
+    Within a stratum, the probability of a position is proportional to its weight, and the factor is the stratum's
     weight. A stratified draw never consists of only early or only late steps, which reduces the variance if steps
     differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
@@ -90,7 +90,7 @@ class Stratified:
 
 
 def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
-    """Return k adjacent, non-empty ranges (start, stop) that cover all places, each with about 1/k of the weight."""
+    """Return k adjacent, non-empty ranges (start, stop) that cover all positions, each with about 1/k of the weight."""
     if weights.weights is None:
         edges = [i * weights.count // k for i in range(k + 1)]
     else:
@@ -111,7 +111,7 @@ def fitting(weights: StepWeights) -> Draw:
 
 
 def in_proportion(masses: Sequence[float]) -> StepWeights:
-    """Return weights in proportion to masses, with `weights` None if all masses are equal."""
+    """Return weights proportional to the given masses, with `weights` None if all masses are equal."""
     if len(set(masses)) == 1:
         return StepWeights(len(masses))
     whole = math.fsum(masses)

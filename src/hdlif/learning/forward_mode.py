@@ -21,13 +21,14 @@ BUDGET = 2**30
 
 @dataclass(frozen=True)
 class ForwardMode:
-    """SLTT plus the temporal gradient within each layer, dL/dW = Σ_t G_t·ds_t/dW, where ds_t/dW is carried forward.
+    """SLTT plus the temporal gradient within each layer, dL/dW = Σ_t G_t·ds_t/dW, with ds_t/dW updated step by step.
 
-    A layer consists of fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and
+    A layer consists of weights (fully connected or with kernel size 1), an optional batch norm or gain and shift, and
     neurons. Within a layer, the gradient of weights and of parameters that all steps share equals the gradient of STBP.
     The gradient G_t = dL/ds_t reaches the layers below only through step t (see `learning.eligibility`). A single layer
-    of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). In deeper networks, lower layers get an
-    approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets only the gradient of its own step.
+    of neurons receives STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). In deeper networks, lower layers
+    receive an approximate gradient, as with OTTT. A per-step leak or threshold (`per_step`) receives only the gradient
+    of its own step.
 
     Memory covers one step (or `chunk` steps) and the traces, with one number per sample, weight and neuron state. The
     traces of an HD-LIF layer from M to N neurons take B·N·M words.
@@ -96,9 +97,9 @@ class ForwardMode:
         return Eligibility(model, way_back=self.recurrent, budget=self.budget)
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
-        """Return the bytes of each neuron layer's traces for a batch of `batch` samples like x [T or 1, 1, ...].
+        """Return the trace size in bytes by neuron layer, for a batch of `batch` samples like x [T or 1, 1, ...].
 
-        The function counts the bytes before training by running one step of one sample.
+        The function runs one step of one sample to compute the sizes before training.
 
         Raises:
             TrainingError: a layer has no eligibility, or the traces exceed the budget.

@@ -1,4 +1,4 @@
-"""The loss of the mean output, for rules that back-propagate through only part of the steps at a time."""
+"""The loss of the mean output, for rules that back-propagate through only some of the steps at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,10 +58,10 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """Return the criterion for the steps of a batch; for "reduced", the criterion is based on the mean output.
+    """Return the criterion for the steps of a batch, which is based on the mean output if `loss` is "reduced".
 
-    For "reduced", all T steps run first, `span` steps at a time, without a graph and without changes to the model. If
-    each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
+    If `loss` is "reduced", all T steps first run `span` steps at a time, without a graph and without changes to the
+    model. If each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
     """
     if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion

@@ -81,7 +81,7 @@ def cut_chunks(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """Run consecutive steps with one update like `online_steps`, but `span` steps at a time, which takes more memory.
+    """Run consecutive steps with one update as `online_steps` does, but in chunks of `span` steps, using more memory.
 
     The losses of a chunk form one `Step`. Each step of a chunk also starts from a detached state (`Temporal.cuts`).
 
@@ -118,14 +118,17 @@ def cut_chunks(
 
 
 def at_once(chunk: int) -> Callable[..., Iterator[Step]]:
-    """Return the function that trains on `chunk` steps at a time: `online_steps` for one step, else `cut_chunks`."""
+    """Return the function that trains on `chunk` steps at a time."""
     return partial(cut_chunks, span=chunk) if chunk > 1 else online_steps
 
 
 def without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> State | None:
-    """Run `steps` without a graph, `span` at a time, and return the final state; x starts after `before` steps."""
+    """Run `steps` without a graph, `span` at a time, and return the final state.
+
+    The input `x` starts at step `before`.
+    """
     for _, _, after in outputs_without_graph(model, x, state, steps, span, before=before):
         state = after
     return state
@@ -134,7 +137,7 @@ def without_graph(
 def outputs_without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> Iterator[tuple[range, Tensor, State | None]]:
-    """Run `steps` as `without_graph` does; yield ranges of steps with outputs [K, B, n] and the state afterwards."""
+    """Run `steps` without a graph, and yield each range of steps, its outputs [K, B, n] and the state afterwards."""
     for first in range(0, len(steps), span):
         part = steps[first : first + span]
         with torch.no_grad():

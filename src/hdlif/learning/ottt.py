@@ -109,7 +109,8 @@ class NDOT(OTTT):
     """OTTT with traces a_t = r_t·a_{t-1} + s_t, which decay by the ratio r_t of potential changes.
 
     For the presynaptic neuron, r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0,
-    or no neuron with a potential directly precedes the synapse, r_t = λ. With r = λ everywhere, NDOT is OTTT.
+    or no neuron with a potential directly precedes the synapse, r_t = λ. With r = λ everywhere, NDOT is equivalent to
+    OTTT.
 
     `NDOT` is a reconstruction of the method from the idea that du_{t+1}/du_t is the ratio of the time derivatives of u
     (Jiang et al., ICML 2024). In exact back-propagation, the ratio belongs to the postsynaptic neuron, which would

@@ -64,7 +64,10 @@ class Shares(_Sums):
     opposite: int = 0
 
     def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
-        """Add the entries of one batch; "zero" and "equal" have a tolerance of 1000 rounding errors of `scale`."""
+        """Add the entries of one batch.
+
+        Entries are equal or zero within a tolerance of 1000 rounding errors of `scale`.
+        """
         tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
         equal = (own - reference).abs() <= tolerance
         zero = own.abs() <= tolerance

@@ -1,12 +1,12 @@
 """Find the synapses that feed membranes, using the paths that blocks declare or a traced pass.
 
-A synapse feeds a neuron if the synapse's output reaches the neuron without passing another neuron. If a fed neuron
-accumulates, the neuron's membrane depends on the synapse's past inputs. The order in which children are registered does
-not matter.
+A synapse feeds a neuron if the synapse's output reaches the neuron without passing through another neuron. If the
+neuron accumulates currents, the neuron's membrane depends on the synapse's past inputs. The order in which children are
+registered does not matter.
 
 `Scope` runs children by name, and autograd records the inputs of each value. The search therefore follows the graph
-from a child's input back to the outputs of other children. Values without a gradient lead to no output, and also to no
-weight.
+from a child's input back to the outputs of other children. The search stops at values without a gradient, which do not
+depend on any weight.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ WATCHED = 2
 
 
 def is_synapse(module: nn.Module) -> bool:
-    """Return whether a module mixes inputs with weights in a matrix or kernel, not just one value per neuron."""
+    """Return whether a module mixes inputs with a weight matrix or kernel, and not only scales each input."""
     if isinstance(module, _ConvNd | nn.Linear):
         return True
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
@@ -141,7 +141,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """Return the paths that a module declares; for declared `reads`, return each pair of source and child as a path."""
+    """Return the paths that a module declares, or one path per pair of source and child for declared `reads`."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)
@@ -150,7 +150,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 
 
 class _Reading:
-    """A search for the synapses that feed a membrane, which starts at the end of a network."""
+    """A search, backwards from the end of a network, for the synapses that feed a membrane."""
 
     def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()
@@ -159,7 +159,10 @@ class _Reading:
         self._matter: dict[nn.Module, bool] = {}
 
     def before(self, module: nn.Module, name: str, *, after: bool) -> bool:
-        """Return whether a membrane depends on a module's past inputs; `after` is the same for the module's outputs."""
+        """Return whether a membrane depends on a module's past inputs.
+
+        The argument `after` states whether a membrane depends on the module's past outputs.
+        """
         if isinstance(module, Neuron):
             return module.accumulates
         if is_synapse(module):
@@ -214,7 +217,7 @@ class _Reading:
         return reads
 
     def _unseen(self, module: nn.Module, at: str, reads: Reads) -> Iterator[str]:
-        """Yield the outermost children with neurons or synapses that did not run by name."""
+        """Yield the outermost children with neurons or synapses that no `Scope` ran by name."""
         for child, one in module._modules.items():
             path = inside(at, child)
             if one is None or path in reads or not self._matters(one):
@@ -225,7 +228,7 @@ class _Reading:
                 yield path
 
     def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]] | None:
-        """Return the declared or trivial paths of a module; None if the paths must be traced."""
+        """Return the declared or trivial paths of a module, or None if the paths must be traced."""
         children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
         stated = stated_ways(module)
         if stated is None:

@@ -125,10 +125,10 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
 
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
-    """Return a rule's gradients if every layer gets the given G and the network is cut after each neuron layer.
+    """Return a rule's gradients if every layer receives the given G and the graph is cut after each neuron layer.
 
-    The loss is Σ_t Σ_layers <G_t, s_t>, and layers pass on outputs without a graph. A synapse gets only the gradient of
-    neurons that it feeds directly. A recurrent layer includes the recurrent connection.
+    The loss is Σ_t Σ_layers <G_t, s_t>, and each layer's output is detached. A synapse receives gradients only from the
+    neurons that it feeds directly. A recurrent layer includes its recurrent connection.
     """
     found = Gradients()
     terms: list[Tensor] = []
@@ -188,7 +188,7 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
 
 
 def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:
-    """Return a hook that expands a neuron's current to one entry per step, and calls `received` with the gradient."""
+    """Return a hook that expands a neuron's current to one entry per step and calls `received` with the gradient."""
 
     def hook(module: nn.Module, args: tuple[Tensor, State | None, range]) -> tuple[Tensor, State | None, range]:
         x, state, steps = args

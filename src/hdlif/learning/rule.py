@@ -1,4 +1,4 @@
-"""The interface of learning rules, which handle time and truncation, but not optimiser, precision and devices."""
+"""The interface of learning rules, which handle time and truncation, but not the optimiser, precision or devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -90,15 +90,18 @@ class Carry:
 
 
 def standing(carry: Carry | None) -> tuple[State | None, int]:
-    """Return the initial state of a part of a sequence and the number of earlier steps; without `carry`, (None, 0)."""
+    """Return the state at the start of a part of a sequence and the number of earlier steps.
+
+    Without `carry`, return (None, 0).
+    """
     return (None, 0) if carry is None else (carry.state, carry.step)
 
 
 class Rule(Protocol):
     """A learning rule, which draws a plan for a batch and then yields the plan's losses one by one.
 
-    See `SLTT` for an example of an update. Your own rule needs only the methods `schedule` and `__call__`, and works
-    with `hdlif.Trainer`.
+    See `SLTT` for an example of an update. To work with `hdlif.Trainer`, your own rule needs only the methods
+    `schedule` and `__call__`.
     """
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
@@ -116,25 +119,25 @@ class Tracing(Protocol):
     """A rule that reports the memory of its traces before training."""
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> Mapping[str, int]:
-        """Return the bytes of traces by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
+        """Return the trace size in bytes by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
 
 
 class Streaming(Rule, Protocol):
-    """A rule that can also train on a part of a sequence, and continue with the next part."""
+    """A rule that can also train on one part of a sequence and then continue with the next part."""
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         """Run the rule on the part of a sequence that `plan` and x cover, starting from `carry`.
 
-        All steps of the part run. Once the last loss of the plan is yielded, `carry` is at the end of the part.
+        All steps of the part run. After the last loss of the plan has been yielded, `carry` is at the end of the part.
         """
 
 
 def run(
     rule: Rule, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
 ) -> Iterator[Step]:
-    """Return a rule's losses for a batch of independent samples or, if `carry` is given, for a part of streams.
+    """Return a rule's losses for a batch of independent samples or, if `carry` is given, for the next part of streams.
 
     For streams, batch norms normalise by running averages.
     """

@@ -72,7 +72,10 @@ class SLTT:
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:
-    """Return a function for the weight of each step's loss, relative to equal weights if each step makes an update."""
+    """Return a function that maps a step to the weight of the step's loss.
+
+    If each step makes an update, the weights are relative to equal weights.
+    """
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     if update == "each":
         return lambda t: weights.beside_even(t - first)

@@ -18,7 +18,7 @@ from hdlif.learning.rule import Carry, Plan, Step
 class StochasticStep:
     """A rule that makes one update on a random set S of k steps, for Σ_{t in S} w_t·criterion(logits_t, target).
 
-    Up to max(S), all other steps run without a graph, but count in batch-norm statistics. Steps after max(S) do not
+    The other steps up to max(S) run without a graph but contribute to batch-norm statistics. Steps after max(S) do not
     run. The expected gradient equals the gradient of `SLTT("sum")`. For a uniform draw, T times the gradient has the
     variance (T²/k)·V·(T - k)/(T - 1), where V is the variance of the steps' gradients over t. Memory covers one step.
     For k = 1, a batch takes (T + 1)/2 forward passes on average, and one backward pass (arXiv 2410.07547). If the

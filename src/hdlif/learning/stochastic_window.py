@@ -20,14 +20,14 @@ from hdlif.nn import HeldWeights, carrying, detach
 class StochasticWindow:
     """A rule that back-propagates through a random window of w consecutive time steps, with one update.
 
-    The rule draws the start a of the window, and detaches the state at a. Steps before the window run without a graph,
-    and steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average,
-    and w backward passes. For w = 1, the rule equals single-step random training; for w = T, it equals
-    `STBP(loss="each")`.
+    The rule draws the first step `a` of the window and detaches the state at this step. Steps before the window run
+    without a graph, and steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward
+    passes on average, and w backward passes. The rule is equivalent to single-step random training for w = 1 and to
+    `STBP(loss="each")` for w = T.
 
     With `loss = "each"`, every step of the window has a loss. The factor of step t is w_t/P(t is in the window), where
     w_t is the criterion's weight. The mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at the
-    window's start. For equal weights, a is uniform in 0..T - w. With c_t windows that contain t, the factor of step t
+    window's start. For equal weights, `a` is uniform in 0..T - w. With c_t windows that contain t, the factor of step t
     is (T - w + 1)/(T·c_t). For unequal weights, the probability of a window is proportional to the window's weight.
     With `loss = "last"`, only the last step of the window has a loss, and the probability of a step is proportional to
     the step's weight. With "last", the gradient of every loss is truncated at w steps, or at the start of the sequence.
@@ -89,7 +89,7 @@ class StochasticWindow:
         return Plan(time_steps, tuple(range(start, end + 1)), (True,))
 
     def _drawn(self, time_steps: int) -> StepWeights:
-        """Return the probability of each window, which is proportional to the sum of the window's weights."""
+        """Return the probability of each window, which is proportional to the total weight of the window's losses."""
         ends, first = self._ends(time_steps), first_step(self.criterion)
         weights = step_weights(self.criterion, time_steps)
         if self.loss == "last":

@@ -25,7 +25,7 @@ STILL = 1e-6
 
 @dataclass(frozen=True)
 class TraceRule:
-    """The decay of traces, which is `leak` or, if `dynamic`, the ratio of a neuron's potential changes if known."""
+    """The decay of traces, which is `leak` or, if `dynamic` is set, the ratio of a neuron's potential changes."""
 
     leak: float
     dynamic: bool = False
@@ -52,7 +52,7 @@ def run_traced(
     rule: TraceRule,
     moved: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run x [K or 1, B, ...] through a synapse with a trace; return y [K, B, ...] and the state after the chunk.
+    """Run x [K or 1, B, ...] through a synapse with a trace, and return y [K, B, ...] and the state after the chunk.
 
     Args:
         moved: u̇ of the neurons that emitted x, after the chunk, for a dynamic trace; the chunk is then one step.
@@ -133,7 +133,7 @@ def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
 
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Run `forward` in place of the module's method, with the module's hooks on a copy that shares the parameters."""
+    """Run `forward` with the module's hooks, on a copy of the module that shares the module's parameters."""
     if not has_hooks(module):
         return forward(x)
     twin = copy.copy(module)
@@ -161,12 +161,15 @@ class _Window:
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
     def padded(self, x: Tensor) -> Tensor:
-        """Return x with the padding that `padding` does not include; padding is linear and commutes with traces."""
+        """Return x with the padding that `padding` does not include.
+
+        Padding is linear, so it commutes with traces.
+        """
         return F.pad(x, self._margins, self._mode) if any(self._margins) else x
 
 
 def _autocast_device(x: Tensor) -> str:
-    """Return the device type of x, or "cpu" if the device type of x, such as "meta", does not support autocast."""
+    """Return the device type of x, or "cpu" if this type does not support autocast, as is the case for "meta"."""
     return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
 
 

@@ -2,8 +2,8 @@
 
 With a trace, a rule that cuts the temporal gradient can restore the membrane's dependence on past inputs. With a_t =
 λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t instead of Σ_t d_t ⊗ x_t (OTTT, Xiao
-et al., NeurIPS 2022). Outputs and input gradients do not change. The trace is part of the synapse's state, {"trace": a
-[B, ...]}.
+et al., NeurIPS 2022). Traces do not change outputs or input gradients. The trace is part of the synapse's state,
+{"trace": a [B, ...]}.
 
 In a dynamic trace, the ratio of the presynaptic neuron's potential changes replaces λ at each step. The trace is a_t =
 r_t·a_{t-1} + s_t, where r_t = clip(u̇_t/u̇_{t-1}, -1, 1) and u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0, then
@@ -121,7 +121,7 @@ class Traces(Observer):
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
-        """Return the potential changes of the neurons that emitted `x`; None if no neurons with a state emitted `x`."""
+        """Return the potential changes of the neurons that emitted `x`, or None if no neurons with a state did."""
         fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
         if fired is None or fired.state is None:
             return None

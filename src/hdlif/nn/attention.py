@@ -1,4 +1,4 @@
-"""Channel attention with a gate per channel and time step, and sum layers for Q-K attention."""
+"""Channel attention with one gate per channel and time step, and summation layers for Q-K attention."""
 
 import math
 
@@ -16,10 +16,11 @@ class SECA(PerStep, Temporal):
 
     gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) or L of x_{t,c},   y = x·gate,
 
-    Here, j runs from 0 to k - 1, and a = 0 beyond the first and the last channel. A gate pooled over time could not be
-    computed online, so each step has its own gate. By default, all steps share the kernel, as published, so the output
-    is constant if the input is constant in time. The gates depend on the input, so they cannot be folded into weights.
-    `weight` [1, k] or [T, k] and `bias` [1] or [T] are initialised like a 1-D convolution, uniformly in ±1/√k.
+    Here, j runs from 0 to k - 1, and a_{t,c} = 0 outside the range of channels. A gate pooled over time could not be
+    computed online, so each step has its own gate. By default, all steps share one kernel, as in the published method,
+    so an input that is constant in time gives a constant output. The gates depend on the input, so they cannot be
+    folded into weights. `weight` [1, k] or [T, k] and `bias` [1] or [T] are initialised like a 1-D convolution,
+    uniformly in ±1/√k.
 
     >>> import torch
     >>> from hdlif.nn import SECA
@@ -56,7 +57,7 @@ class SECA(PerStep, Temporal):
         return x * gate.view(*gate.shape, *[1] * (x.ndim - 3)), None
 
     def gate(self, x: Tensor, steps: range) -> Tensor:
-        """Return the gates of a chunk in (0, 1), [K, B, C], or [1, B, C] if the input and kernel are constant in time.
+        """Return a chunk's gates in (0, 1) as [K, B, C], or as [1, B, C] if the input and kernel are constant in time.
 
         Raises:
             ShapeError: x is neither [K, B, C, H, W] nor [K, B, C, L] for the C of this module.
@@ -86,7 +87,7 @@ class SECA(PerStep, Temporal):
 
 
 def eca_kernel_size(channels: int) -> int:
-    """Return the kernel size of the original ECA (Wang et al., CVPR 2020): int(log2(C)/2 + 1/2), plus 1 if even.
+    """Return the kernel size of the original ECA (Wang et al., CVPR 2020), int(log2(C)/2 + 1/2) or, if even, 1 more.
 
     >>> [eca_kernel_size(channels) for channels in (64, 128, 256, 512, 1024, 2048)]
     [3, 5, 5, 5, 5, 7]
@@ -96,7 +97,7 @@ def eca_kernel_size(channels: int) -> int:
 
 
 def eca(channels: int) -> SECA:
-    """Return the original ECA without bias, applied at every time step, with a kernel size that depends on C.
+    """Return the original ECA layer, which has no bias and a kernel size that depends on C.
 
     >>> from hdlif.nn import eca
     >>> [list(p.shape) for p in eca(64).parameters()]
@@ -109,7 +110,7 @@ def eca(channels: int) -> SECA:
 
 
 class HeadSum(nn.Module):
-    """A sum over the channels of each head, [N, C, H, W] to [N, heads, H, W], for token attention.
+    """A layer that sums the channels of each head, from [N, C, H, W] to [N, heads, H, W], for token attention.
 
     y_h = Σ x_c over the C/heads adjacent channels c of head h. Sums of codes are exact, so hdlif deploys this layer as
     a 1x1 convolution with weights of 1 in `heads` groups.
@@ -144,7 +145,7 @@ class HeadSum(nn.Module):
 
 
 class TokenSum(nn.Module):
-    """A sum over the pixels of each channel, [N, C, H, W] to [N, C], for channel attention.
+    """A layer that sums the pixels of each channel, from [N, C, H, W] to [N, C], for channel attention.
 
     >>> import torch
     >>> from hdlif.nn import TokenSum

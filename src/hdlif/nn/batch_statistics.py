@@ -1,7 +1,7 @@
 """Batch normalisation over a batch on one rank, or over a batch that is split across several ranks.
 
-A rank is one of several processes that train a network, where each process trains on a part of every batch.
-Communication between ranks is up to the caller, who attaches a gather function to the time steps (`carrying`).
+A rank is one of several processes that train a network, each on a part of every batch. Communication between ranks is
+up to the caller, who attaches a gather function to the time steps (`carrying`).
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
-    """Batch norm with statistics over all ranks, which also returns the mean and unbiased variance.
+    """A batch norm with statistics over all ranks, which returns the output, the mean and the unbiased variance.
 
     Let x̂ be (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
 

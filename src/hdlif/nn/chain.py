@@ -1,10 +1,11 @@
-"""Fuse chains of layers, so that a chain makes fewer passes over memory than it has layers.
+"""Fuse chains of layers to reduce the number of passes over memory.
 
 If nothing else reads the intermediate values, a convolution returns its maps and the sums for batch statistics. The
-batch norm becomes three rows, and the next neuron layer applies these rows and passes codes to the next convolution. A
-fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without a graph, spikes are
-stored only as codes. A norm without a following neuron layer runs as a separate pass. The pass of a norm at the end of
-the chain also adds the chain's summand. Layers that cannot be fused run separately, on tensors.
+batch norm is reduced to three rows of parameters. The next neuron layer applies the rows and passes codes to the next
+convolution. A fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without an
+autograd graph, spikes are stored only as codes. A norm without a following neuron layer runs as a separate pass. A norm
+at the end of a chain adds the chain's summand in the same pass. Layers that cannot be fused run separately on ordinary
+tensors.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ WORTH_NORMALISING = 2**14
 class Watch:
     """Callbacks for the start and end of a layer's forward pass.
 
-    The callbacks do not read the layer's inputs and outputs, so the layer may run in a chain.
+    The callbacks do not read the layer's inputs or outputs, so the layer may run in a chain.
 
     Attributes:
         begin: called with the layer.
@@ -126,7 +127,7 @@ def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus:
 
 
 class _Chain:
-    """A run of consecutive children on one chunk.
+    """The execution of consecutive children on one chunk.
 
     Args:
         run: the scope of their parent.
@@ -164,7 +165,7 @@ class _Chain:
         return made
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
-        """Return the child's output if the child can run in the chain; otherwise None."""
+        """Return the child's output, or None if the child cannot run in the chain."""
         if isinstance(value, CodedSpikes):
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
@@ -230,7 +231,7 @@ class _Chain:
         return apply_rows(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
-        """Return the chain's summand for a pass over `maps`, and mark it as added; None before the last child."""
+        """Return the chain's summand and mark it as added, or return None if this pass over `maps` cannot add it."""
         if self._plus is None or self._at + 1 < len(self._names):
             return None
         plus = self._plus()
@@ -297,7 +298,7 @@ class _Chain:
 
 
 def side_by_side(pool: nn.Module) -> tuple[int, int] | None:
-    """Return the window of an average pool with adjacent windows and no padding; None for other modules."""
+    """Return the window of an average-pooling layer with adjacent windows and no padding, or None for other modules."""
     if type(pool) is not nn.AvgPool2d:
         return None
     window, stride, padding = (_pair(one) for one in (pool.kernel_size, pool.stride, pool.padding))
@@ -335,5 +336,5 @@ def _is_seen(module: nn.Module) -> bool:
 
 
 def _are_maps(x: Tensor) -> bool:
-    """Return whether the kernels can read x, which must be plain float32 maps [K, B, C, H, W] in CPU memory."""
+    """Return whether the kernels can read `x`, which must be plain float32 maps [K, B, C, H, W] in CPU memory."""
     return x.ndim == 5 and x.is_cpu and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, x.device)

@@ -14,14 +14,14 @@ SIZE = 0.25
 
 
 class Companded(EquationNeuron):
-    """A layer that compands sensor values x on a roughly logarithmic scale in channels with share 1.
+    """A layer that compands sensor values x on a roughly logarithmic scale in all channels with `share` = 1.
 
         y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
-    The sum is an odd function of x, and linear between the limits b. Between |x| and 4·|x|, the sum rises by 1 - |x|/4
-    for |x| from 1/1024 to 4. A quarter of the sum lies within ±1.5. A network can thus distinguish swings of 0.03 and
-    0.1 standard deviations in a signal with jumps of 4. The layer has no learned parameters and no state. To compand
-    some channels of an input, use `companded`.
+    The sum over b is an odd function of x and is linear between the limits b. From |x| to 4·|x|, the sum rises by 1 -
+    |x|/4 if |x| is between 1/1024 and 4. In companded channels, y lies within ±1.5. A network can thus distinguish
+    swings of 0.03 and 0.1 standard deviations in a signal with jumps of 4 standard deviations. The layer has no learned
+    parameters and no state. To compand some channels of an input, use `companded`.
 
     >>> import torch
     >>> from hdlif.nn import Companded

@@ -1,4 +1,4 @@
-"""Delay lines, which provide earlier steps to a layer, for convolutions over time."""
+"""Delay lines, which provide earlier steps to a layer and enable convolutions over time."""
 
 from typing import Any
 
@@ -110,9 +110,10 @@ class Changes(DelayLine):
 
 
 class _Joined(torch.autograd.Function):
-    """Concatenate each of the last n of (K-1)·d + n steps with the inputs d, …, (K-1)·d steps earlier.
+    """Concatenate each of the last n steps with the inputs d, 2·d, …, (K-1)·d steps earlier.
 
-    With plain slices, the backward pass would sum K zero-padded tensors of full length.
+    The input contains (K-1)·d + n steps. With plain slices, the backward pass would sum K zero-padded tensors of full
+    length.
     """
 
     @staticmethod
@@ -132,5 +133,5 @@ class _Joined(torch.autograd.Function):
 
 
 def _begins(taps: int, dilation: int) -> range:
-    """Return the first step for each tap, from the latest to the earliest."""
+    """Return the index of each tap's first step, from the latest tap to the earliest."""
     return range((taps - 1) * dilation, -1, -dilation)

@@ -79,10 +79,10 @@ class EquationNeuron(SteppedNeuron):
     >>> AdaptiveHDLIF(time_steps=4, rise=0.2).program().text().splitlines()[0]
     'r7 = leak * potential'
 
-    `step(current, *states, *parameters)` takes arguments with the names of the states and parameters, and returns the
-    spike and the next states. All arguments and results have the shape of the current, or broadcast to it. States start
-    at 0. A step must compute each neuron separately, without sums over neurons. Use `torch.where` for branches, not
-    `if`. For spikes with a surrogate derivative, use `hdlif.functional.heaviside`.
+    The arguments of `step(current, *states, *parameters)` have the names of the states and parameters. The method
+    returns the spike and the next states. All arguments and results have the shape of the current, or broadcast to it.
+    States start at 0. A step must compute each neuron separately, without sums over neurons. Use `torch.where` for
+    branches, not `if`. For spikes with a surrogate derivative, use `hdlif.functional.heaviside`.
 
     If the equation depends on constants, such as a number of past steps, write an `__init__`. In `__init__`, set the
     constants and, if necessary, `states`, and then call `super().__init__` with the other arguments. For an equation
@@ -172,7 +172,7 @@ class EquationNeuron(SteppedNeuron):
             raise ShapeError(f"{type(self).__name__}: {error}") from None
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """Return the traced program and its rows, as `SteppedNeuron.traced` does; given rows may be in any order.
+        """Return the traced program and its rows, as `SteppedNeuron.traced` does, and accept `rows` in any order.
 
         Raises:
             ShapeError: a row is missing, or its shape is not [T or 1, C or 1] for the T and C of all rows.
@@ -210,7 +210,7 @@ class EquationNeuron(SteppedNeuron):
         return f"states={self.states}"
 
     def _check_traced(self) -> None:
-        """Run the step and its traced program once; check that the results agree and that no input is overwritten.
+        """Run the step and its traced program once, and check that the results agree and that no input is overwritten.
 
         Raises:
             EquationError: a check fails, or a function of the parameters is not a finite number.
@@ -288,8 +288,8 @@ class EquationNeuron(SteppedNeuron):
 class _Reached(torch.autograd.Function):
     """The identity on spikes, with a gradient of 0 instead of None for parameters that do not affect the spikes.
 
-    A rule that cuts the temporal gradient computes no gradient for parameters that affect only later steps, such as a
-    threshold's rise. Data-parallel training, however, waits for the gradient of every parameter.
+    A rule that cuts the temporal gradient computes no gradient for parameters that affect only later steps, such as the
+    rise of an adaptive threshold. Data-parallel training, however, waits for the gradient of every parameter.
     """
 
     @staticmethod
@@ -309,7 +309,7 @@ def _form(parameter: Parameter) -> Any:
 
 
 def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
-    """Return the constructor's signature, including parameters by name, for callers such as the recipe check."""
+    """Return the constructor's signature with a keyword for each parameter, for callers such as the recipe check."""
     taken: dict[str, inspect.Parameter] = {}
     for base in reversed(cls.__mro__):
         if issubclass(base, EquationNeuron) and "__init__" in vars(base):

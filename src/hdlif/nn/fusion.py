@@ -34,7 +34,7 @@ class Stepped(Protocol):
 
 
 class Fusing:
-    """The fused step of one neuron, traced at first use and again after a change of the equation.
+    """The fused step of one neuron, which is traced at first use and again whenever the equation changes.
 
     A copy of a neuron starts without a fused step.
     """
@@ -75,7 +75,7 @@ class Fusing:
         return self._others[cut, normed]
 
     def emits_relu(self, neuron: Stepped) -> bool:
-        """Return whether a step computes its spikes with a ReLU; False if the equation cannot be traced."""
+        """Return whether a step computes its spikes with a ReLU, or False if the equation cannot be traced."""
         try:
             program = self.step_of(neuron).step.program
         except EquationError:
@@ -85,7 +85,7 @@ class Fusing:
 
 
 def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
-    """Trace a step as written; operations under `torch.no_grad()` pass no gradient.
+    """Trace a step in which operations under `torch.no_grad()` pass no gradient.
 
     Raises:
         EquationError: the step uses an operation that programs do not support.
@@ -127,7 +127,7 @@ def _stopped_states(step: WrittenStep) -> WrittenStep:
 
 
 def _identity(step: Callable[..., Any]) -> object:
-    """Return a key that is equal for equal equations, from the function, bound arguments and module attributes."""
+    """Return a key, equal for equal equations, based on the function, bound arguments and module attributes."""
     if isinstance(step, partial):
         return _identity(step.func), step.args, step.keywords
     owner = getattr(step, "__self__", None)
@@ -165,7 +165,7 @@ class _Same:
 
 
 def _attributes(owner: nn.Module) -> dict[str, Any]:
-    """Return a module's attributes, parameters and buffers, without attributes that all modules have."""
+    """Return a module's parameters, buffers and other attributes, except attributes that all modules have."""
     own = {name: value for name, value in vars(owner).items() if name not in _OF_MODULES or name == "training"}
     return {**own, **owner._buffers, **owner._parameters}
 

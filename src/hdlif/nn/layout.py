@@ -1,10 +1,9 @@
 """Choose the memory layout of images and weights, and find convolutions that need contiguous inputs.
 
 For the weight gradient of a strided 1×1 convolution, oneDNN copies the required pixels to a buffer of (pixels × input
-channels) values. The copy is split into parts, whose offsets assume the channels of a vector register: 8 for AVX2, 16
-for AVX-512. With fewer input channels than in a vector register, oneDNN writes beyond the buffer: gradients are wrong,
-or the process crashes or hangs. Writes beyond the buffer occur only in channels-last layout (see
-docs/reference/installing.md).
+channels) values. The copy is split into parts, whose offsets assume a full vector register of channels: 8 for AVX2, 16
+for AVX-512. With fewer input channels, oneDNN writes beyond the buffer, which causes wrong gradients, crashes or hangs.
+Writes beyond the buffer occur only in channels-last layout (see docs/reference/installing.md).
 
 Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. For one pixel, the setup of
 a convolution takes longer than the matrix product itself.
@@ -26,7 +25,7 @@ REGISTER_CHANNELS = 16
 def must_stay_contiguous(layer: nn.Module) -> bool:
     """Return whether oneDNN may write beyond a buffer in this layer's weight gradient in channels-last layout.
 
-    The result depends only on the layer's shape, so training computes the same on every processor and device.
+    The result depends only on the layer's shape, so the choice of layout is the same on every processor and device.
     """
     return (
         isinstance(layer, nn.Conv2d)
@@ -50,8 +49,8 @@ def learns_in_channels_last(maps: Tensor) -> bool:
 def reads_channels_last(stem: nn.Module, images: Tensor) -> bool:
     """Return whether to convert images [K, B, C, H, W] to channels last before the first convolution.
 
-    In channels last, the first convolution is faster, and returns maps in the layout that body convolutions need. With
-    one channel, no conversion is needed, because both layouts have the same strides.
+    In channels-last layout, the first convolution is faster and returns maps in the layout that body convolutions need.
+    With one channel, no conversion is needed, because both layouts have the same strides.
     """
     if not _may_be_laid_out(images) or images.shape[2] == 1:
         return False
@@ -88,8 +87,8 @@ def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
 def contiguous(x: Tensor) -> Tensor:
     """Return `x` with the strides of the contiguous layout.
 
-    For a 1×1 kernel in channels last, `Tensor.contiguous` keeps the strides, because the kernel has both layouts.
-    PyTorch, however, chooses the layout by the strides.
+    `Tensor.contiguous` keeps the strides of a 1×1 kernel in channels last, because such a kernel is also contiguous.
+    PyTorch, however, infers the layout from the strides.
     """
     strides, step = [], 1
     for size in reversed(x.shape):
@@ -103,7 +102,7 @@ def _contiguous_input(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def is_product(layer: _ConvNd, x: Tensor) -> bool:
-    """Return whether a convolution of x [N, C, H, W] equals W·x + b, with a 1x1 kernel on one-pixel maps."""
+    """Return whether a convolution of x [N, C, H, W] has a 1x1 kernel and one-pixel maps, and thus equals W·x + b."""
     return (
         x.ndim == 4
         and x.shape[1:] == (layer.in_channels, 1, 1)
@@ -126,6 +125,6 @@ def runs_as_product(module: nn.Module, x: Tensor) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a module has hooks, or whether global hooks exist."""
+    """Return whether a module has hooks or global hooks exist."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]

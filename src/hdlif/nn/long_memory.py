@@ -1,8 +1,8 @@
 """Neurons with HD-LIF's graded spike and longer memory, each defined by one equation.
 
-All derivatives are exact. For neurons that reset, the Jacobian of a step is one of two parameter matrices, so the
-temporal gradient separates as in HD-LIF. The Jacobian of a silent neuron and the Jacobian of a firing neuron are
-different matrices.
+All derivatives are exact. For neurons that reset, the Jacobian of a step is one of two matrices, which depend only on
+the parameters, so the temporal gradient separates as in HD-LIF. One matrix applies if the neuron is silent, and the
+other if the neuron fires.
 """
 
 import math
@@ -30,9 +30,9 @@ class AdaptiveHDLIF(EquationNeuron):
 
     Here, λ is `leak`, θ is `threshold`, ρ is `adaptation_leak`, and δ is `rise`. The Jacobian of (v, a) is diag(λ, ρ)
     if the neuron is silent and [[0, 1], [δλ, ρ - δ]] if it fires. The eigenvalues of the Jacobian lie inside the unit
-    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ are always within these bounds.
-    The parameters ρ_t and δ_t affect only later steps, so a rule that cuts the temporal gradient does not train them.
-    With δ = 0, `AdaptiveHDLIF` is HD-LIF.
+    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ always meet these stability
+    conditions. The parameters ρ_t and δ_t affect only later steps, so a rule that cuts the temporal gradient does not
+    train them. With δ = 0, `AdaptiveHDLIF` is equivalent to HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import AdaptiveHDLIF
@@ -75,7 +75,7 @@ class SecondOrderHDLIF(EquationNeuron):
 
     Here, λ is `leak`, μ is `synapse_leak`, and θ is `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] if the
     neuron is silent and [[μ, 0], [0, 0]] if it fires. The dynamics are stable for λ, μ in [0, 1). With μ = 0,
-    `SecondOrderHDLIF` is HD-LIF.
+    `SecondOrderHDLIF` is equivalent to HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SecondOrderHDLIF
@@ -112,7 +112,7 @@ class ResonateHDLIF(EquationNeuron):
     Here, u is the state `potential`, r is `decay`, ω is `angle` (in (0, π) if learned), and θ is `threshold`. Model
     files contain r·cos ω and r·sin ω. The Jacobian of (u, w) is r times a rotation by ω if the neuron is silent and
     r·[[0, 0], [sin ω, cos ω]] if it fires. The dynamics are stable for r in [0, 1). With ω = 0, `ResonateHDLIF` is
-    HD-LIF with leak r.
+    equivalent to HD-LIF with leak r.
 
     With ω = π/2, the neuron fires for two impulses 4 steps apart, but not for two impulses 2 steps apart:
 
@@ -150,10 +150,10 @@ class SlidingParallelHDLIF(EquationNeuron):
 
     c_t = Σ_{j<n} f_j·I_{t-j},   s_t = max(c_t - θ_t, 0)
 
-    The neuron has no membrane and no reset. A step takes a comparison with θ and one addition or subtraction per
-    nonzero tap after the first, but no multiplication. The state has n - 1 numbers. The memory has no leak, so OTTT and
-    NDOT keep no traces for synapses that feed a `SlidingParallelHDLIF`. A rule that cuts the temporal gradient trains
-    through f_0 only. With taps (1,), `SlidingParallelHDLIF` is Parallel HD-LIF.
+    The neuron has no membrane and no reset. A step takes one comparison with θ, one addition or subtraction per nonzero
+    tap after the first, and no multiplication. The state contains n - 1 numbers. The memory has no leak, so OTTT and
+    NDOT keep no traces for synapses that feed a `SlidingParallelHDLIF`. A rule that cuts the temporal gradient passes
+    gradients only through the tap f_0. With taps (1,), `SlidingParallelHDLIF` is equivalent to Parallel HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SlidingParallelHDLIF

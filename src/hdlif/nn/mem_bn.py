@@ -1,4 +1,4 @@
-"""Mem-BN: a mix of the membrane and its batch norm, with a separate batch norm per time step."""
+"""Mem-BN, a mix of the membrane potential and its batch norm, with a separate batch norm per time step."""
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,8 @@ class MemBN(PerStep):
 
     Every step has its own BN per channel, whose statistics cover only the batches in which the step ran. With
     single-step random training, step t runs in a fraction (T - t + 1)/T of all batches. Initially, α = 1 and β = 0, so
-    the neuron behaves as without Mem-BN. Steps beyond T share the parameters and statistics of the last step. In eval
-    mode, m̂ = α*·m - β* (see `affine`). Deployment folds Mem-BN into leak and threshold at no cost
-    (`deploy.fold_mem_bn`).
+    Mem-BN has no effect. Steps beyond T share the parameters and statistics of the last step. In eval mode, m̂ = α*·m -
+    β* (see `affine`). Deployment folds Mem-BN into leak and threshold at no cost (`deploy.fold_mem_bn`).
 
     Pass a `MemBN` to a neuron:
 
@@ -86,7 +85,10 @@ class MemBN(PerStep):
         self.num_batches_tracked[:time_steps] = 0
 
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
-        """Return m̂ for the membrane [B, C, ...] at time step `step`; `gather` collects tensors from all ranks."""
+        """Return m̂ for the membrane [B, C, ...] at time step `step`.
+
+        If `gather` is given, the statistics cover the batches of all ranks.
+        """
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN takes [B, {self.channels}, ...]")
         t = last_of(step, self.time_steps)

@@ -34,9 +34,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore a model's buffers, such as the statistics of norms, and the random number generators after a context.
+    """Restore a model's buffers, such as the statistics of norms, and random number generators at the end of a context.
 
-    The CPU's generator is restored and, if `device` is a CUDA GPU, also the generator of `device`.
+    The CPU's generator is always restored, and the generator of `device` is restored if `device` is a CUDA GPU.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -46,7 +46,7 @@ class _LeakyNeuron(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         path: Path | None,
     ) -> None:
-        """Create the parameters; a learned θ stays above `threshold_low`, by default above `lowest`."""
+        """Create the parameters, and keep a learned θ above `threshold_low`, which is `lowest` by default."""
         super().__init__(quantizer=quantizer, path=path)
         if threshold_low is not None and not learned:
             raise ValueError(
@@ -262,10 +262,10 @@ class HDLIF(_LeakyNeuron):
 
 
 class ParallelHDLIF(SteppedNeuron):
-    """Parallel HD-LIF neurons: HD-LIF with λ = 0 and thus without state; see `functional.parallel_hd_lif_step`.
+    """Parallel HD-LIF neurons, which have λ = 0 and therefore no state; see `functional.parallel_hd_lif_step`.
 
-    Each step has its own θ_t = σ(b_t), unless `per_step=False` shares one θ as in the paper's released code. All steps
-    of a chunk are computed in parallel.
+    Each step has its own θ_t = σ(b_t), unless you set `per_step=False` to share one θ, as in the paper's released code.
+    All steps of a chunk are computed in parallel.
 
     >>> import torch
     >>> from hdlif.nn import ParallelHDLIF

@@ -21,7 +21,7 @@ class BatchNorm2d(Temporal):
     mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
 
     With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. The
-    batch of each step first updates the running statistics, which the gradient treats as constants: μ ← μ +
+    gradient treats the running statistics as constants. The batch of each step first updates μ and σ²: μ ← μ +
     momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch
@@ -213,9 +213,9 @@ class BatchNorm2d(Temporal):
         return y
 
     def _normalise_at_once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalise [K, B, C, 1, ...] by each step's batch statistics; also return mean and unbiased variance, [K, C].
+        """Normalise [K, B, C, 1, ...] by each step's batch statistics, and return y, mean and unbiased variance.
 
-        A single batch norm of K·C channels computes all statistics, with one channel per pair of step and channel.
+        A single batch norm over K·C channels, one per pair of step and channel, computes all statistics [K, C].
         """
         count, batch, channels = x.shape[:3]
         folded = x.transpose(0, 1).reshape(batch, count * channels)
@@ -241,7 +241,7 @@ class BatchNorm2d(Temporal):
         return last_of(t, self.time_steps)
 
     def _count(self, t: int) -> tuple[Row, float | Tensor]:
-        """Count one more batch at step t; return the row of running statistics and the weight of the new batch."""
+        """Count one more batch at step t, and return the row of running statistics and the weight of the new batch."""
         row = self._row(t)
         with torch.no_grad():
             count = row_of(self.num_batches_tracked, row) + 1
@@ -267,7 +267,7 @@ def _at_once(x: Tensor, gather: Gather | None) -> bool:
 class BatchNorm1d(BatchNorm2d):
     """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C].
 
-    `BatchNorm1d` treats time like `BatchNorm2d`, and takes the same arguments (channels, time_steps, eps, momentum).
+    `BatchNorm1d` treats time like `BatchNorm2d` and takes the same arguments (channels, time_steps, eps, momentum).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm1d
@@ -293,8 +293,8 @@ class Affine(Temporal):
 
     A batch norm in train mode normalises each step by the step's batch statistics. In train mode, a batch norm thus
     removes features that all samples share at one step, such as a cue at a fixed time. In eval mode, a batch norm keeps
-    features that all samples share at one step. `Affine` depends on neither batch nor step, so training and inference
-    agree, even for a single sample.
+    features that all samples share at one step. The output of `Affine` depends on neither the batch nor the step, so
+    training and inference agree, even for a single sample.
 
     >>> import torch
     >>> from hdlif.nn import Affine

@@ -1,4 +1,7 @@
-"""Parameters per time step, stored as tensors [T] or [T, C], because unused modules break data-parallel training."""
+"""Parameters per time step, stored as tensors [T] or [T, C].
+
+With one module per time step, the modules of unused steps would break data-parallel training.
+"""
 
 import math
 from collections.abc import Callable
@@ -88,7 +91,7 @@ def _count(name: str, value: object, fix: str = "") -> int:
 
 
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return all parameters per time step of a network, in the network's order.
+    """Return all per-step parameters of a network, in the network's order.
 
     >>> from torch import nn
     >>> from hdlif.nn import HDLIF, step_parameters
@@ -112,7 +115,7 @@ class TimeConstants:
 
     τ_c = shortest·(longest/shortest)^(c/(C - 1)),   λ_c = 1 - 1/τ_c,   c = 0, ..., C - 1
 
-    Pass a `TimeConstants` to a neuron in place of a number. The values are not random. A single channel has τ =
+    Pass a `TimeConstants` to a neuron in place of a number. The time constants are not random. A single channel has τ =
     √(shortest·longest).
 
     >>> from hdlif.nn import HDLIF
@@ -186,7 +189,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """A function from an unbounded a to a rescaled y, with the inverse function for initial values."""
+    """A function from an unbounded `a` to a rescaled `y`, with the inverse function for initial values."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]
@@ -202,8 +205,8 @@ _PARAMETRIZATIONS: dict[str, _Parametrization] = {
 class StepValue(PerStep):
     """A learned or fixed parameter y_t per time step, such as a leak, with a single value or one value per channel.
 
-    A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised such that y is `value`.
-    A fixed y is a buffer.
+    A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised so that y equals
+    `value`. A fixed y is stored in a buffer.
 
         sigmoid:   y_t = low + (high - low)·σ(a_t), in (low, high)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
@@ -270,7 +273,7 @@ class StepValue(PerStep):
             self.register_buffer("value", torch.tensor(starts).expand(shape).clone())
 
     def values(self) -> Tensor:
-        """Return y of every trained step, [T] or [T, C], or one row if all steps share y."""
+        """Return y for every trained step, [T] or [T, C], or one row if all steps share y."""
         if not self.learned:
             return cast(Tensor, self.value)
         value = _PARAMETRIZATIONS[self.form].value(self.logit)

@@ -23,16 +23,16 @@ CHANNELS = 2
 class Captured:
     """A symbolic value that records the operations of a network, for example in `hdlif.deploy.lower`.
 
-    If x is a `Captured` value instead of a tensor, `Scope` runs no child, but calls `through` for each child.
+    For a `Captured` value in place of a tensor, `Scope` calls `through` for each child instead of running the child.
     """
 
     def through(self, name: str, child: nn.Module) -> Self:
-        """Return the captured output of `child`, whose name in the current module is `name`, for this value."""
+        """Return the captured output of `child`, named `name` in the current module, with this value as the input."""
         raise NotImplementedError
 
 
 class Scope:
-    """A helper that runs a module's children on one chunk, and collects the children's states by name.
+    """A helper that runs a module's children on one chunk and collects the children's states by name.
 
     Use a `Scope` in the `forward` of a `Temporal` module:
 
@@ -76,7 +76,7 @@ class Scope:
             )
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Run the child `name`, with its state if the child is temporal, else with time folded into the batch."""
+        """Run the child `name`, with its state if the child is temporal, otherwise with time folded into the batch."""
         child = self.child(name)
         self.ran(name)
         if isinstance(x, Captured):
@@ -110,7 +110,7 @@ class Scope:
         return self.module.get_submodule(name) if found is None else found
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the weights that replace a layer's own weights, or None."""
+        """Return the weights that replace a layer's own weights, or None if the layer keeps its own weights."""
         return self._carried.weights.get(layer)
 
     def ran(self, name: str) -> None:
@@ -165,7 +165,7 @@ class Scope:
         return y
 
     def _run(self, child: nn.Module, x: Tensor, given: State | None) -> tuple[Tensor, State | None]:
-        """Return the output of a child, and the child's state after this chunk."""
+        """Return a child's output and the child's state after this chunk."""
         measure = self._carried.measures.get(child)
         if isinstance(child, Temporal):
             check_chunk(x, self.steps)
@@ -198,11 +198,11 @@ def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range
 
 
 class Sequential(Temporal):
-    """A sequence of modules, in which temporal modules keep state and plain modules get time folded into the batch.
+    """A sequence of temporal modules, which keep state, and plain modules, which run with time folded into the batch.
 
-    The children's names are "0", "1", ..., or the keys if you pass a mapping of modules. `network(x, steps=range(T))`
-    starts a sequence; pass the returned state to continue it. You can omit `steps` if x has K > 1 steps and starts a
-    sequence.
+    The children's names are "0", "1", ..., or the keys if you pass a mapping of modules. Call `network(x,
+    steps=range(T))` to start a sequence, and pass the returned state to continue the sequence. You can omit `steps` if
+    x has K > 1 steps and starts a sequence.
 
     >>> import torch
     >>> from torch import nn

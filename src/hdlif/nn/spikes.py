@@ -70,7 +70,7 @@ class SpikeQuantizer(nn.Module):
         return quantise_to_codes(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
 
     def levels(self) -> Levels | None:
-        """Return the levels for kernels that compute codes; None for a learned step size or an overridden `forward`."""
+        """Return the levels for kernels that compute codes, or None for a learned step or an overridden `forward`."""
         if isinstance(self.step, Tensor) or type(self).forward is not SpikeQuantizer.forward:
             return None
         return Levels(1 / self.step, self.offset, float(2**self.bits - 1))
@@ -80,7 +80,7 @@ class SpikeQuantizer(nn.Module):
 
 
 def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool = False) -> Tensor:
-    """Return the output of graded neurons, which is the surplus, quantised if a quantiser is given."""
+    """Return the output of graded neurons, which is the surplus or, if a quantiser is given, the quantised surplus."""
     if quantizer is None:
         return surplus
     if is_relu and type(quantizer).forward is SpikeQuantizer.forward:
@@ -93,7 +93,7 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 class Dspike(nn.Module):
     """The surrogate `functional.dspike`, with the temperature b as a buffer, which checkpoints contain.
 
-    Training can adapt b in neurons that use `Dspike` as their surrogate; see `training.temperature`.
+    Training can adapt `b` in neurons that use `Dspike` as their surrogate (see `training.temperature`).
 
     >>> from hdlif.nn import LIF, Dspike
     >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))

@@ -1,4 +1,4 @@
-"""Explicit state, a nested dict with the names of the module tree, which `hdlif.nn.Scope` passes from step to step.
+"""Explicit state, a nested dict keyed by module names, which `hdlif.nn.Scope` passes from step to step.
 
 A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps [K, B, ...] with K
 = len(steps), or [1, B, ...] for the same input at every step. Before the first step, `state` is None. The result for a
@@ -31,11 +31,11 @@ class Temporal(nn.Module):
 
     @property
     def paths(self) -> Paths | None:
-        """Return the paths from x through the children to y, with which rules with traces find the inputs of neurons.
+        """Return the paths from x through the children to y, which trace-based rules use to find the inputs of neurons.
 
-        Each path lists the names of children in the order of data flow. The path () adds x to y unchanged, and
-        (synapse, neuron) is a recurrent synapse, which does not read x. If several children of your block contain
-        synapses or neurons, define `paths` as a class attribute or property:
+        Each path lists the names of children in the order of data flow. The path () denotes the addition of the
+        unchanged x to y. A path (synapse, neuron) denotes a recurrent synapse, which does not read x. If several
+        children of your block contain synapses or neurons, define `paths` as a class attribute or property:
 
         >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
         """
@@ -92,7 +92,7 @@ class Temporal(nn.Module):
 
 
 def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
-    """Return the time steps of x for a call without `steps`; raise `StateError` if the module has fewer steps."""
+    """Return the time steps of x for a call without `steps`, or raise `StateError` if the module has fewer steps."""
     x = arguments[0] if arguments else named.get("x")
     if not isinstance(x, Tensor):
         return None
@@ -112,7 +112,7 @@ def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[s
 class Neuron(Temporal):
     """Base class for neuron layers, which map currents [K, B, ...] or [1, B, ...] to spikes [K, B, ...].
 
-    Observers of a network find neuron layers of any type by the class `Neuron`.
+    Observers of a network use this base class to find neuron layers of any type.
 
     Attributes:
         accumulates: whether a membrane carries past currents on.
@@ -125,7 +125,7 @@ class Neuron(Temporal):
 
 
 def entries_of(state: object, of: str) -> State:
-    """Return the entries of a state, or {} for None; raise `StateError` if the state is not a mapping."""
+    """Return the entries of a state, with {} for None, or raise `StateError` if the state is not a mapping."""
     if state is None:
         return {}
     if not isinstance(state, Mapping):
@@ -199,7 +199,7 @@ def potential_of(state: State | None, x: Tensor) -> Tensor:
 
 
 def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
-    """Return the named states, each float32 or wider and shaped like `x[0]`; zeros if `state` is None.
+    """Return the named states, or zeros if `state` is None, each float32 or wider and shaped like `x[0]`.
 
     Raises:
         StateError: the state has other entries.
@@ -244,15 +244,15 @@ def detach(state: State | None) -> State | None:
 
 
 def unstacked(values: Tensor) -> Sequence[Tensor]:
-    """Split values [K, ...] into one tensor per step; for K = 1, the gradient is a view."""
+    """Split values [K, ...] into one tensor per step, with a view as the gradient if K = 1."""
     return [values.squeeze(0)] if len(values) == 1 else values.unbind()
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:
-    """Stack steps [B, ...] to [K, B, ...]; for K = 1, the result is a view."""
+    """Stack steps [B, ...] to [K, B, ...], as a view if K = 1."""
     return steps[0].unsqueeze(0) if len(steps) == 1 else torch.stack(list(steps))
 
 
 def inside(name: str, child: str) -> str:
-    """Return the full name of a child, given the full name of the parent module; "" is the network itself."""
+    """Return the full name of a child, given the full name of the parent module, which is "" for the network itself."""
     return f"{name}.{child}" if name else child

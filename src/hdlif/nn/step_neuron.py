@@ -28,7 +28,7 @@ Step = Callable[..., Any]
 class SteppedNeuron(Neuron):
     """Base class for neuron layers that run `equation()` on (current, *states, *parameters) at each time step.
 
-    All time steps use the same equation, but parameters may have different values.
+    All time steps use the same equation, but the values of parameters may differ between steps.
 
     Attributes:
         path: how a chunk is computed, see `choose_path`.
@@ -47,7 +47,9 @@ class SteppedNeuron(Neuron):
         self.choose_path(path)
 
     def choose_path(self, path: Path | None) -> None:
-        """Choose how to compute chunks; outputs do not depend on the choice, and gradients differ only by rounding.
+        """Choose how to compute chunks.
+
+        Outputs do not depend on the choice, and gradients differ only by rounding errors.
 
         Args:
             path: "steps" runs the steps one by one under autograd. "fused" runs all steps in one compiled function on a
@@ -71,7 +73,7 @@ class SteppedNeuron(Neuron):
     def fused_step(
         self, device: torch.device, steps: int, entries: int, *, cut: bool = False, normed: bool = False
     ) -> FusedStep | None:
-        """Return the function that computes a chunk; None if the steps of the chunk run one by one.
+        """Return the function that computes a chunk, or None if the steps of the chunk run one by one.
 
         Args:
             device: the device of the chunk.
@@ -102,7 +104,7 @@ class SteppedNeuron(Neuron):
     def run_fused(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range, *, cut: bool = False
     ) -> tuple[Tensor, list[Tensor]] | None:
-        """Run a chunk in one function; return None if the steps of the chunk must run one by one."""
+        """Run a chunk in one function, or return None if the steps of the chunk must run one by one."""
         if not can_be_fused(kept, rows, current.dtype):
             return None
         fused = self.fused_step(current.device, len(steps), current[0].numel(), cut=cut)
@@ -220,7 +222,7 @@ class SteppedNeuron(Neuron):
     def _coded(
         self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, levels: Levels
     ) -> tuple[CodedSpikes, list[Tensor]] | None:
-        """Return the spikes as codes, and the states after the chunk; None if the kernels cannot compute the codes."""
+        """Return the spikes as codes and the states after the chunk, or None if codes cannot be computed."""
         assert self.quantizer is not None
         sizes = (len(steps), *given[0].shape[1:])
         room = code_room(prod(sizes))
@@ -241,7 +243,7 @@ class SteppedNeuron(Neuron):
         return self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
-        """Return whether a chunk can be fused, which a cut of the temporal gradient can prevent."""
+        """Return whether a chunk can be fused, which may be impossible if the temporal gradient is cut."""
         return not carried(steps).cut or (
             self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
         )
@@ -249,7 +251,7 @@ class SteppedNeuron(Neuron):
     def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """Pass the spikes of a chunk through the observers of the pass; the arguments are as in `Observer.emitted`."""
+        """Pass a chunk's spikes through the observers of the pass, with the arguments of `Observer.emitted`."""
         for observer in carried(steps).observers:
             spikes = observer.emitted(self, spikes, x, before, steps, rows)
         return spikes
@@ -257,7 +259,7 @@ class SteppedNeuron(Neuron):
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor]]:
-        """Compute a chunk step by step; return the spikes and the states after the chunk."""
+        """Compute a chunk step by step, and return the spikes and the states after the chunk."""
         spikes = []
         # Split in one call: each derivative of current[k] would allocate zeros for all K steps.
         of_steps = (unstacked(current), *(unstacked(values) for values in rows))
@@ -269,9 +271,9 @@ class SteppedNeuron(Neuron):
     def _cut(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run as `_scanned` does, but with each step's states as constants; also return these states, [K, B, ...].
+        """Compute a chunk with each step's states as constants, and also return these states, [K, B, ...].
 
-        This function computes the states first, and then the spikes of all steps in one call.
+        All states are computed first, and then the spikes of all steps are computed in one call.
         """
         spikes, before, kept = list[Tensor](), list[Sequence[Tensor]](), [state.detach() for state in kept]
         learns = torch.is_grad_enabled()
@@ -293,11 +295,14 @@ class SteppedNeuron(Neuron):
         return self.runs_its_equation()
 
     def joined(self, spikes: Tensor) -> Tensor:
-        """Return the spikes of a chunk [K, B, ...] for quantisation; derived classes may change the gradient."""
+        """Return the spikes of a chunk [K, B, ...] for quantisation.
+
+        Derived classes may override `joined` to change the gradient.
+        """
         return spikes
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
-        """Return the result of the step at time step t, where `steps` carry the settings of the pass."""
+        """Return the result of the equation at time step t, given `steps` that carry the settings of the pass."""
         return self.equation()(*given)
 
     @classmethod

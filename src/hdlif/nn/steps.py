@@ -4,9 +4,9 @@ Modules take `steps`, a range to which the caller can attach settings with `carr
 settings from the steps, so modules need not be modified and restored. A slice of the steps keeps the settings, but a
 module that creates a new `range` for its children drops them.
 
-Under a compiler, steps are tensors, so one graph is enough for all steps. `torch.compile` treats a `range` as
-constants, and would build one graph per step or give up after too many changes. Traced steps have a fixed length, with
-one tensor per step.
+Under a compiler, steps are tensors, so one graph is enough for all steps. `torch.compile` treats a `range` as a
+constant, so it would build one graph per step or stop after too many recompilations. Traced steps have a fixed length,
+with one tensor per step.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Measure:
 
 
 class Observer:
-    """Base class for observers of a forward pass, which may also replace children; all methods do nothing by default.
+    """Base class for observers of a forward pass, whose methods do nothing by default and may also replace children.
 
-    Attach observers to the steps of a pass with `carrying(steps, observers=...)`. An observed network runs child by
-    child.
+    Attach observers to the steps of a pass with `carrying(steps, observers=...)`. The children of an observed network
+    run one by one, not in fused chains.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Observer, Sequential, carrying
@@ -161,7 +161,7 @@ class Pass:
 
 
 class Steps:
-    """Consecutive time steps like a `range`, as ints or, under a compiler, as int64 tensors [].
+    """A range of consecutive time steps, as ints or, under a compiler, as int64 tensors [].
 
     `Steps` is not a `Sequence`, because data-parallel wrappers split sequences into their members.
 
@@ -303,12 +303,12 @@ Row = int | Tensor
 
 
 def last_of(step: Row, count: int) -> Row:
-    """Return the row of a step, given `count` rows; steps beyond the last row use the last row."""
+    """Return the row for a step, or the last of `count` rows for steps beyond the last row."""
     return step.clamp(max=count - 1) if isinstance(step, Tensor) else min(step, count - 1)
 
 
 def row_of(values: Tensor, row: Row) -> Tensor:
-    """Return values[row]; a view if the row is a number."""
+    """Return values[row], as a view if `row` is a number."""
     # Indexing would read a number from the tensor, which breaks the graph.
     return values.index_select(0, row.view(1)).squeeze(0) if isinstance(row, Tensor) else values[row]
 
@@ -322,5 +322,8 @@ def set_row(values: Tensor, row: Row, new: Tensor) -> None:
 
 
 def share(part: int, whole: Tensor) -> float | Tensor:
-    """Return part/whole for a count [], as a tensor under a compiler, where reading a number would break the graph."""
+    """Return part/whole.
+
+    Under a compiler, the result is a tensor, because reading a number would break the graph.
+    """
     return part / whole if torch.compiler.is_compiling() else part / int(whole)

@@ -103,7 +103,7 @@ class Integer:
 
 
 class _Gather(torch.autograd.Function):
-    """The identity on `weight_q`, whose backward pass adds the gradient of `leaf`, so W_q's backward pass runs once."""
+    """The identity on `weight_q`, which adds the gradient of `leaf` so that the quantiser runs backward only once."""
 
     @staticmethod
     def forward(ctx: Any, weight_q: Tensor, leaf: Tensor) -> Tensor:
@@ -218,12 +218,12 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return CodeConv((stride_y, stride_x), (pad_y, pad_x))
 
     def as_code_conv(self) -> CodeConv | None:
-        """Return the geometry for the code kernels; None if the kernels do not support the layer."""
+        """Return the geometry for the code kernels, or None if the kernels do not support the layer."""
         is_ours = type(self).forward is QuantConv2d.forward
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-        """Return the reason why this layer cannot run on the code kernels (`nn.kernels.code_conv`), or None."""
+        """Return why this layer cannot run on the code kernels (`nn.kernels.code_conv`), or None if it can."""
         own = self._own_hindrance()
         return code_conv.hindrance(x, weight, codes) if own is None else own
 
@@ -242,8 +242,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 class QuantConv1d(_QuantConv, nn.Conv1d):
     """A convolution of sequences [B, C, L] with optional weight quantisation.
 
-    The arguments (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, quantizer) are those
-    of `QuantConv2d`, with one number in place of height and width.
+    The arguments (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, quantizer) are the
+    same as for `QuantConv2d`, with one number in place of height and width.
 
     >>> import torch
     >>> from hdlif.nn import Binary, QuantConv1d
@@ -317,16 +317,17 @@ def quant_like(
 
 
 def _takes_weights(layer: nn.Module) -> bool:
-    """Return whether a layer's forward pass takes weights as an argument; an overridden `forward` does not."""
+    """Return whether a layer has hdlif's own forward pass, which takes weights as an argument."""
     return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))
 
 
 class HeldWeights:
-    """Quantised weights of `model`, computed once for an update of several backward passes.
+    """The quantised weights of `model`, computed once for an update with several backward passes.
 
     Pass `weights` to each forward pass of the update with `carrying(steps, weights=held.weights)`. Backward passes
-    accumulate gradients in detached leaves. Only the backward pass after `last` passes gradients through the quantiser
-    to the latent weights. Data-parallel hooks thus run once per update, in the last backward pass.
+    accumulate gradients in detached leaves. After a call of `last`, the next backward pass propagates the gradient
+    through the quantiser to the latent weights. Data-parallel hooks thus run once per update, in the last backward
+    pass.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, HeldWeights, QuantLinear, Sequential, Ternary, carrying

@@ -66,7 +66,7 @@ class LateResetLIF(UnitLIF):
 class LeakyIntegrator(EquationNeuron):
     """A layer with output v_t = λ·v_{t-1} + g·I_t, such as a decaying synapse or the last layer of a regression.
 
-    A `LeakyIntegrator` does not fire, and does not count as a neuron layer.
+    A `LeakyIntegrator` does not fire and does not count as a neuron layer.
 
     >>> import torch
     >>> from hdlif.nn import LeakyIntegrator

@@ -1,4 +1,4 @@
-"""Decode the outputs of a detector to boxes."""
+"""Decode the outputs of a detector into boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,11 +50,12 @@ def decode_boxes(
     threshold: float,
     overlap: float = 1.0,
 ) -> Boxes:
-    """Decode the mean outputs of a detector for one image to boxes.
+    """Decode a detector's mean outputs for one image into boxes.
 
-    At row i and column j of a level with stride s, the place is (x, y) = (s·(j + ½), s·(i + ½)). The score of a place
-    for class k is σ(z_k). The box of a place is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to the input. A
-    place yields a box if z_k is the maximum for class k within 3x3 places and σ(z_k) is at least `threshold`.
+    At row i and column j of a level with stride s, the location is (x, y) = (s·(j + ½), s·(i + ½)). The score of a
+    location for class k is σ(z_k). The box of a location is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to
+    the input. A location yields a box if z_k is the maximum for class k among 3x3 locations and σ(z_k) is at least
+    `threshold`.
 
     >>> import numpy as np
     >>> from hdlif.runtime.boxes import decode_boxes
@@ -125,7 +126,7 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
 
 
 def agreement(first: Boxes, second: Boxes) -> float:
-    """Return the fraction of boxes in two sets that match a box in the other set, or 1 without boxes.
+    """Return the fraction of boxes in two sets that match a box in the other set, or 1 if there are no boxes.
 
     Args:
         first, second: two sets of boxes for the same image.

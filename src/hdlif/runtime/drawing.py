@@ -1,4 +1,4 @@
-"""Draw boxes, classes and objects over an image."""
+"""Draw boxes, classes and objects on an image."""
 
 from collections.abc import Iterable, Sequence
 
@@ -30,7 +30,7 @@ def draw_map(pixels: Pixels, numbers: NDArray[np.integer]) -> Pixels:
 
 
 def draw_boxes(pixels: Pixels, boxes: Iterable[tuple[int, Sequence[float], str]]) -> Pixels:
-    """Draw the outlines of boxes on an image [h, w, 3], with earlier boxes over later boxes.
+    """Draw the outlines of boxes on an image [h, w, 3], with earlier boxes drawn on top of later boxes.
 
     Args:
         boxes: class number, (left, top, right, bottom) in pixels, and the text above the box, or "", for each box.

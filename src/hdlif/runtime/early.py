@@ -34,7 +34,7 @@ class Early(NamedTuple):
 
 
 def early_answers(early: Early, task: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """Yield the prediction for each sample, with "steps", the number of time steps that ran."""
+    """Yield the prediction for each sample, including the number of time steps that ran as "steps"."""
     found = answers(early.logits[None], replace(task, combine="last"), labels)
     for answer, steps in zip(found, early.steps, strict=True):
         yield None if answer is None else answer | {"steps": int(steps)}
@@ -89,7 +89,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
 
 
 def _is_exactly_sure(below: Floats, confidence: float) -> NDArray[np.bool_]:
-    """Compute `is_sure` from max z - z_k with the exponential of the model format."""
+    """Compute `is_sure` from max z - z_k with the exponential function that the model format defines."""
     total = np.cumsum(exponential(below), axis=-1, dtype=np.float32)[..., -1]
     sure: NDArray[np.bool_] = (below >= 0).all(-1) & (np.float32(confidence) * total <= 1)
     return sure
@@ -105,7 +105,7 @@ def run_until_sure(
     last: bool,
     confidence: float,
 ) -> Early:
-    """Run each sample until its class reaches the probability `confidence` or all steps have run.
+    """Run each sample until a class reaches the probability `confidence` or all steps have run.
 
     Let z_t be the mean of the logits of steps 1 to t, or the logits of step t if `last` is set. A sample stops at the
     first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because chunks are

@@ -47,10 +47,10 @@ class FrameAnswer:
 class FrameStream:
     """An image network that runs on frames as they arrive, with one frame per time step.
 
-    A network that predicts at each step, such as `moving_bccd_hdlif`, predicts after each frame, and keeps the state
+    A network that predicts at each step, such as `moving_bccd_hdlif`, predicts after each frame and keeps the state
     from frame to frame. A network with one prediction per sequence predicts once per window of `time_steps` frames.
     Each window starts with a zero state, and the result is bit-identical to `Session.run` on the window. With a
-    `confidence`, the stream predicts as soon as a class reaches this probability, and skips the remaining frames of the
+    `confidence`, the stream predicts as soon as a class reaches this probability and skips the remaining frames of the
     window.
 
     >>> import numpy as np
@@ -121,5 +121,5 @@ class FrameStream:
         return None
 
     def end(self) -> FrameAnswer | None:
-        """Return the prediction so far for an incomplete last window, or None after the window's prediction."""
+        """Return the prediction so far for the last window, or None if no prediction is pending."""
         return self._so_far and replace(self._so_far, partial=True)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 
 
 class GoingOn:
-    """An endless sequence with one input, and a prediction after each step.
+    """An endless sequence with batch size 1 and a prediction after each step.
 
     Depending on the network's task, a prediction uses the mean of all outputs so far, the last output or each output.
     The prediction after any number of steps equals the prediction from `Session.run` over the same steps, bit for bit.

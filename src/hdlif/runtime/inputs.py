@@ -149,8 +149,8 @@ def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floa
 
     Provide time series at the network's rate, as arrays [C] or [K, C] ([K] for a single channel), or as .csv files.
     Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the files
-    of `read_inputs`. An image provides one step, or one step per row or pixel if the network takes parts of an image.
-    An array of frames provides one step per frame.
+    of `read_inputs`. An image provides one step, or one step per row or pixel if the network reads images that way. An
+    array of frames provides one step per frame.
 
     Raises:
         InputError: the file cannot be read, or has another form.

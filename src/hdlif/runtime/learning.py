@@ -62,8 +62,8 @@ DEFAULT_RATE = LearningRate()
 class Held(NamedTuple):
     """The values, latents and velocities of a trained tensor.
 
-    Only low-bit weights have latents, which are int16, and velocities exist only with momentum. All arrays have the
-    shape of the tensor.
+    Latents are int16 and exist only for low-bit weights. Velocities exist only with momentum. All arrays have the shape
+    of the tensor.
     """
 
     values: Array
@@ -232,7 +232,7 @@ class Learner(Learning):
     """A deployed network that continues to learn on the device.
 
     Only the gradients of the current step are computed, so memory does not grow with the number of steps. `update`
-    changes the weights. `learn` runs complete sequences, and then updates the weights. Results are bit-identical to
+    changes the weights. `learn` runs complete sequences and then updates the weights. Results are bit-identical to
     `ReferenceLearner`, with any number of threads.
 
     >>> import numpy as np
@@ -322,7 +322,7 @@ class Learner(Learning):
 
 
 def numbered(graph: Graph, places: Sequence[Place]) -> tuple[list[tuple[int, int, bool]], list[bool]]:
-    """Return trained tensors, and nodes whose output needs a gradient, in the runtime's format.
+    """Return the trained tensors and the nodes whose outputs need gradients, in the runtime's format.
 
     Returns:
         for each tensor its node's number, its row or -1 for weights, and whether these are binary; and a flag per node.

@@ -1,4 +1,4 @@
-"""Define limits for calls of the runtime, and errors for failed allocations."""
+"""Define limits for runtime calls and errors for failed allocations."""
 
 import functools
 import os

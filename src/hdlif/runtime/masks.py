@@ -89,7 +89,7 @@ def as_png(mask: Mask | Objects) -> bytes:
 
 
 def as_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON-serialisable prediction, in which a mask becomes its size [h, w] and a base64 PNG file."""
+    """Return a JSON-serialisable prediction, with the size [h, w] and a base64 PNG file in place of a mask."""
     import base64
 
     if "mask" not in answer:

@@ -1,8 +1,8 @@
 """Run deployed networks in plain NumPy, as a slow and simple oracle for other runtimes.
 
 Float values are float32. Every sum starts at +0 and has a defined order, with one multiplication and one addition at a
-time. A runtime that keeps the order of operations computes the same bits. Sums of integer codes are exact. Values have
-shape [B, C, H, W] or [B, C], with a batch axis B. The files in `hdlif.graph.ops` define the ops.
+time. A runtime that preserves the order of operations produces bit-identical results. Sums of integer codes are exact.
+Values have shape [B, C, H, W] or [B, C], with a batch axis B. The files in `hdlif.graph.ops` define the ops.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def random_frames(graph: Graph, count: int, *, steps: int = 1) -> Floats:
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
     """Run a graph on x [T, B, C, H, W] or constant x [1, B, C, H, W], and return logits.
 
-    The logits are [T, B, classes], or [T, B, classes, H, W] for a class per pixel.
+    The logits are [T, B, classes], or [T, B, classes, H, W] if the network predicts a class per pixel.
     """
     steps = count_steps(x, graph.input.shape, steps, graph.time_steps)
     state: State | None = None

@@ -11,7 +11,7 @@ of all steps with a target:
     L = round(L - rate' · 2^f · v / rms(v))       low-bit weights, through a latent L of 16 bits with f fraction bits
 
 `LearningRate` contains the rates. A low-bit weight is the code nearest to its latent, with halves rounded up. A latent
-starts at the initial code, and is limited to half a code beyond the largest code. The term rms(v) is the root mean
+starts at the initial code and may exceed the largest code by at most half a code. The term rms(v) is the root mean
 square of v over the tensor. Only updates change the weights.
 """
 

@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 class Sequence:
-    """A running sequence that `Session.sequence` has started.
+    """A running sequence, started by `Session.sequence`.
 
     Outputs are bit-identical to `Session.run` on the complete input, however you split the input into calls. A step has
     little overhead, because the state stays in the runtime and only shapes are checked. `state` returns the state in

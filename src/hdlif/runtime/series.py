@@ -17,14 +17,14 @@ from hdlif.runtime.files import Given, content_of
 
 
 def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
-    """Read the time series in a file, and yield the name and the normalised input [T, 1, C, 1, 1] of each.
+    """Yield the name and the normalised input [T, 1, C, 1, 1] of each time series in a file.
 
     T varies if the network was trained on time series of different lengths.
 
     A file of sensor data contains one or several time series, with one row per step and one column per channel
-    (`hdlif.inputs.series.parse_several`). Time series longer than a network's windows are cut as in training, without
-    the rows after the last complete window. Time series are resampled if the training data were resampled. An audio
-    file provides one time series, or several time series if the network was trained on windows.
+    (`hdlif.inputs.series.parse_several`). Time series that are longer than the network's windows are cut into windows
+    as in training. Rows after the last complete window are omitted. Time series are resampled if the training data were
+    resampled. An audio file provides one time series, or several time series if the network was trained on windows.
 
     Args:
         time_steps: T of the network.
@@ -83,10 +83,10 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
 
 
 def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
-    """Read a table from a file, and yield the location and the input [1, 1, C, 1, 1] of each row.
+    """Yield the location and the input [1, 1, C, 1, 1] of each row in a file with a table.
 
-    Files may be .csv, .parquet, .npy or .npz. If both file and network have column names, columns are matched by name,
-    and other columns are ignored. Columns without names must be in the network's order.
+    Files may be .csv, .parquet, .npy or .npz. If both the file and the network have column names, columns are matched
+    by name, and other columns are ignored. Columns without names must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

@@ -103,11 +103,11 @@ class Session:
     ) -> None:
         """Load a model file or a graph.
 
-        Memory and operations are limited, because a small file may require terabytes and hours. The constructor checks
-        the limits for one image over the network's time steps, and each call checks the limits for the input. An
-        operation is a product in a convolution or a linear layer, including products with zero. An entry of any other
-        op counts as at least 8 operations, and a row of a map as 512, to reflect run time. One core computes 10^9 to
-        10^11 operations per second.
+        Memory and operations are limited, because even a small model file may require terabytes of memory or hours of
+        time. The constructor checks the limits for one image over the network's time steps, and each call checks the
+        limits for the input. An operation is a product in a convolution or a linear layer, including products with
+        zero. To reflect run time, each entry of any other op counts as at least 8 operations, and each row of a map as
+        512. One core computes 10^9 to 10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.
@@ -159,19 +159,19 @@ class Session:
         """Return the kernels that run fused nodes, with the names of the nodes.
 
         Each of the kernels "hd_lif", "parallel" and "lif" runs a single equation. The kernel "fire" runs HD-LIF or
-        Parallel with affine, addition and quantiser. "equation" runs any equation.
+        Parallel HD-LIF together with an affine op, an addition and a quantiser. "equation" runs any equation.
         """
         names = self._names[1:]
         return [(kernel, tuple(names[n] for n in nodes)) for kernel, nodes in self._network.passes]
 
     @property
     def weight_bytes(self) -> int:
-        """Return the bytes of weights and per-step rows, which all calls share."""
+        """Return the size in bytes of the weights and per-step rows, which all calls share."""
         return self._network.weight_bytes
 
     @property
     def working_bytes(self) -> int:
-        """Return the bytes of working memory that the session keeps for later calls."""
+        """Return the size in bytes of the working memory that the session keeps for later calls."""
         return self._network.working_bytes
 
     @overload
@@ -219,9 +219,9 @@ class Session:
 
     @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
-        """Profile a run, and return the seconds of each stage by the name of the stage's first node.
+        """Profile a run, and return the run time of each stage in seconds, by the name of the stage's first node.
 
-        A stage contains nodes that the runtime computes together, such as a convolution, an affine and a neuron.
+        A stage contains nodes that the runtime computes together, such as a convolution, an affine op and a neuron.
         """
         x, logits = self._prepare(x, steps)
         seconds = np.zeros(len(self._names) - 1)
@@ -318,12 +318,12 @@ class Session:
 
     @property
     def sequence_bytes(self) -> int:
-        """Return the bytes of a `sequence` with batch 1, for the state and the delay lines."""
+        """Return the size in bytes of the state and the delay lines of a `sequence` with batch 1."""
         return self._network.sequence_bytes
 
     @property
     def state_bytes(self) -> int:
-        """Return the bytes of the state of one sequence."""
+        """Return the size in bytes of the state of one sequence."""
         return 4 * sum(map(math.prod, self._potential_shapes.values()))
 
     @property
@@ -354,18 +354,18 @@ class Session:
         self._granted[call] = steps
 
     def _check_limits(self, batch: int, steps: int, **call: bool) -> None:
-        """Raise `LimitError` if a call with `batch` images over `steps` exceeds a limit."""
+        """Raise `LimitError` if a call with `batch` images over `steps` time steps exceeds a limit."""
         with self._naming():
             self._network.check(batch, steps, **call)
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
-        """Return the bytes and the operations that a run takes in the runtime."""
+        """Return the memory in bytes and the number of operations that a run takes."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Add the network's name to errors, and the option that raises an exceeded limit."""
+        """Add the network's name to errors and, if a limit is exceeded, the option that raises the limit."""
         try:
             yield
         except HdlifError as error:

@@ -1,8 +1,8 @@
 """Check the inputs and states that are passed to a runtime.
 
 A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The entry "t" is the number of steps
-that have run. All entries except "t" are potentials of neurons, or states that a neuron's program defines. None is the
-initial state.
+that have run. All entries except "t" are potentials of neurons, or states that a neuron's program defines. The initial
+state is None.
 """
 
 from collections.abc import Iterable, Mapping
@@ -137,14 +137,14 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _span(array: Array) -> tuple[int, int]:
-    """Return the address of an array's first byte, and the address after the last byte."""
+    """Return the address of an array's first byte and the address just after its last byte."""
     first = array.__array_interface__["data"][0]
     reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
     return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize
 
 
 def _is_free_of_itself(array: Array) -> bool:
-    """Return whether all entries of an array have separate memory."""
+    """Return whether all entries of an array occupy separate memory."""
     extent = array.itemsize
     for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
         if size > 1:

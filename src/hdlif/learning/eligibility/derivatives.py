@@ -1,4 +1,4 @@
-"""Derivatives of neuron steps, and dependencies between the states within a chunk."""
+"""Derivatives of neuron steps and dependencies between the states within a chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hdlif.nn.spikes import emitted
 
 @dataclass
 class Derivatives:
-    """The derivatives, [K, B, N] each, of the spikes of K steps or of a state after each step; None for zeros.
+    """Derivatives [K, B, N] of the spikes of K steps, or of a state after each step, with None in place of zeros.
 
     Attributes:
         by_current: ∂/∂I.
@@ -63,7 +63,10 @@ def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> 
 
 
 def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
-    """Return ∂v_k/∂v_j of each final state k by each state j after each of K steps, [K, B, N], and before all steps."""
+    """Return the derivatives of each final state with respect to each earlier state.
+
+    The first list covers the states after each of K steps, [K, B, N], and the second list covers the initial states.
+    """
     numbers = range(len(states))
     like = next((one for of in states for one in (of.by_current, *of.by_state) if one is not None), None)
     reach: list[list[Tensor | None]] = []
@@ -82,7 +85,7 @@ def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | N
 
 
 def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
-    """Return dL/dv_j of each state j after each of K steps, [K, B, N], and before all steps, for a loss on the spikes.
+    """Return dL/dv_j for each state after each of K steps, [K, B, N], and for each initial state.
 
     Args:
         along: dL/ds·∂s/∂v_j, [K, B, N].
@@ -99,7 +102,7 @@ def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]
 
 
 def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:
-    """Stack the values of each state to [K, B, N], given K steps in reverse order; None for zeros."""
+    """Stack the values of each state to [K, B, N], given K steps in reverse order, with None in place of zeros."""
     found: list[Tensor | None] = []
     for j in range(states):
         values = [step[j] for step in reversed(of_steps)]

@@ -26,9 +26,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope dI/dy of currents I [K, B, N] by a synapse's output y, where I = g·n + β with the normalised output n.
+    """The slope dI/dy of currents I = g·n + β, [K, B, N], where n is a synapse's output y after normalisation.
 
-    The gain broadcasts to the currents.
+    The gain g is broadcast to the shape of the currents.
     """
 
     gain: Tensor | None = None
@@ -40,7 +40,7 @@ class Slope:
 class Drive:
     """The factors of dI/dW = gain·(x - n·product), [K, B, N, M], for K steps.
 
-    If samples are coupled, x [K, B, M] is centred and `product` is mean(n·x), [K, N, M]; otherwise `product` is None.
+    If samples are coupled, x [K, B, M] is centred, and `product` is mean(n·x), [K, N, M]. Otherwise, `product` is None.
     """
 
     x: Tensor

@@ -58,7 +58,7 @@ class Layer:
 
 
 def carry_on(layer: Layer) -> None:
-    """Update the eligibilities of a layer with the layer's last steps."""
+    """Update a layer's eligibilities with the pending steps."""
     if (pending := layer.waiting) is None:
         return
     layer.waiting, states = None, pending.states
@@ -114,8 +114,8 @@ def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
 class Past(torch.autograd.Function):
     """The identity on spikes, which adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k to each parameter's gradient.
 
-    The layer provides the eligibilities e before the first step; contributions within the chunk are back-propagated.
-    The parameters are the weights of the layer's synapses, followed by the parameters with N or fewer numbers.
+    The layer provides the eligibilities e before the first step. Contributions within the chunk are back-propagated.
+    The parameters are the weights of the layer's synapses, followed by the parameters with at most N numbers.
     """
 
     @staticmethod
@@ -147,7 +147,7 @@ def _of_weights(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return dL/dW of each synapse, [N, M], given dL/dv of the states after each step and before the first step."""
+    """Return dL/dW, [N, M], for each synapse, given dL/dv for the states after each step and before the first step."""
     to_current = summed(zip((of.by_current for of in pending.states), after, strict=True))
     found: list[Tensor | None] = []
     for place, drive in enumerate(pending.drives):
@@ -167,7 +167,7 @@ def _of_vectors(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return dL/dp, [N], of each parameter with N or fewer numbers."""
+    """Return dL/dp, [N], for each parameter with at most N numbers."""
     earlier = summed(zip(before, vectors, strict=True)) if vectors else None
     found: list[Tensor | None] = []
     for place, which in enumerate(pending.vectors):

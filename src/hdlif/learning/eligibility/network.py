@@ -37,8 +37,8 @@ WayBack = Literal["diagonal", "eprop"]
 class Eligibility(Observer):
     """An observer that keeps the eligibilities of all layers of a network between the steps of one sequence.
 
-    Each observed forward pass runs one step, or several steps that are cut from each other (`Pass.cut`). Back-propagate
-    the losses of a forward pass before the next forward pass.
+    Each observed forward pass runs one step, or several steps with the gradient cut between them (`Pass.cut`).
+    Back-propagate the losses of a forward pass before the next forward pass.
 
     Args:
         model: the network, for module names in errors.
@@ -112,7 +112,7 @@ class Eligibility(Observer):
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Return the bytes of the traces of each layer that has run."""
+        """Return the size in bytes of the traces of each layer that has run."""
         return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -131,7 +131,7 @@ class Eligibility(Observer):
         self._restored = dict(tensors)
 
     def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
-        """Create the traces of a layer at the first step, from restored tensors if there are any."""
+        """Create a layer's traces at the first step, and use restored tensors if there are any."""
         layer = Layer(_learned_and_shared(neuron, steps, x))
         name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
         # Remove them: the layer owns them from now on.
@@ -205,7 +205,11 @@ class Eligibility(Observer):
         return cast(Tensor, Past.apply(y, spike.by_state, layer, *into))  # type: ignore[no-untyped-call]
 
     def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
-        """Return the sources of a neuron layer's input in this step; raise `TrainingError` for unsupported layers."""
+        """Return the sources of a neuron layer's input in this step.
+
+        Raises:
+            TrainingError: forward mode does not support the layer.
+        """
         name = self._names.get(neuron, type(neuron).__name__)
         if len(steps) != 1 and not carried(steps).cut:
             raise TrainingError(

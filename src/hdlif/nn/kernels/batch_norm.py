@@ -60,7 +60,7 @@ def moments_of(maps: Tensor) -> Moments:
 
 
 class Rows(NamedTuple):
-    """The rows of y = scale·(x - mean) + shift, [K, 1, C, 1, 1] each."""
+    """The rows of y = scale·(x - mean) + shift, each with shape [K, 1, C, 1, 1]."""
 
     mean: Tensor
     scale: Tensor
@@ -128,16 +128,19 @@ class Norm:
         return self.weight.detach().new_empty(len(self.steps), 1, self.weight.shape[0], 1, 1)
 
     def rows_with_graph(self, maps: Tensor, moments: Moments) -> tuple[Tensor, Rows]:
-        """Return maps and rows with a graph to the maps, weight and bias; nothing else may read the returned maps."""
+        """Return maps and rows with a graph to the maps, weight and bias.
+
+        Only one consumer may read the returned maps.
+        """
         maps, *rows = _NormRows.apply(maps, self.weight, self.bias, self, moments)  # type: ignore[no-untyped-call]
         return maps, Rows(*rows)
 
 
 class _NormRows(torch.autograd.Function):
-    """Compute a batch norm's rows; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n) for the incoming gradient scale·g.
+    """Compute a batch norm's rows, with dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n) for the output gradient g.
 
-    Here, g is the gradient of scale·(x - mean) + shift, and r = 1/√(σ² + eps). The sums S₀ = Σ g and S₁ = Σ g·(x -
-    mean) cover n values.
+    The incoming gradient of the maps is scale·g, where g is the gradient of scale·(x - mean) + shift. Here, r = 1/√(σ²
+    + eps), S₀ = Σ g and S₁ = Σ g·(x - mean), with sums over n values.
     """
 
     @staticmethod
@@ -211,7 +214,7 @@ def apply_norm(norm: Norm, maps: Tensor, moments: Moments, plus: Tensor | None =
 
 
 class _NormPass(torch.autograd.Function):
-    """Compute and apply the rows of a batch norm; dL/dx is as in `_NormRows`, for the incoming gradient g."""
+    """Compute and apply the rows of a batch norm, with dL/dx as in `_NormRows` for the incoming gradient g."""
 
     @staticmethod
     def forward(
@@ -269,7 +272,7 @@ def _gradients(
     *,
     through: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of weight and bias, [C], and add the gradient through the statistics to `of_maps` in place.
+    """Return the gradients [C] of weight and bias, and add the gradient through the statistics to `of_maps` in place.
 
     Args:
         rows: mean, scale and slope.

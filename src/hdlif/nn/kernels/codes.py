@@ -1,4 +1,4 @@
-"""Integer codes of spikes, with quantisation, pooling, and marks that attach codes to tensors of spikes."""
+"""Quantise spikes to integer codes, pool the codes, and attach the codes to tensors of spikes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class CodedSpikes:
 
 
 def codes_of(spikes: Tensor) -> Codes | None:
-    """Return the codes of a marked tensor; None if the tensor has no mark, or after a write to the tensor."""
+    """Return the codes of a marked tensor, or None if the tensor has no mark or has since been written to."""
     if torch.compiler.is_compiling() or type(spikes) is not Tensor:
         return None
     found: tuple[Codes, int] | None = getattr(spikes, _MARK, None)
@@ -88,7 +88,7 @@ def codes_of(spikes: Tensor) -> Codes | None:
 
 
 def mark(spikes: Tensor, codes: Codes | None) -> Tensor:
-    """Mark a tensor of spikes with its codes, until the next write to the tensor; return the same tensor."""
+    """Mark a tensor of spikes with its codes, which stay valid until the next write, and return the same tensor."""
     # PyTorch does not count writes to tensors of inference mode.
     if codes is not None and not spikes.is_inference():
         setattr(spikes, _MARK, (codes, spikes._version))
@@ -119,7 +119,7 @@ def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu:
 
 
 def quantise_to_codes(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
-    """Return spikes as codes only, with the gradient of `quantise`; ordinary spikes if a surplus is NaN."""
+    """Return spikes as codes only, or as ordinary spikes if a surplus is NaN, with the gradient of `quantise`."""
     way, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, True)  # type: ignore[no-untyped-call]
     spikes: CodedSpikes | Tensor = way if codes is None else CodedSpikes(codes, len(surplus), way)
     return spikes
@@ -207,7 +207,7 @@ def _channels_last(room: Tensor, like: Tensor) -> Tensor:
 
 
 def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
-    """Return codes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last` declares that the codes are in that order."""
+    """Return codes of maps [K, B, C, H, W] as [K·B, H, W, C], without a copy if `is_last` states this order."""
     steps, batch, channels, height, width = sizes
     count = prod(sizes)
     shape = (steps * batch, height, width, channels)

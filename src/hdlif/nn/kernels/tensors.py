@@ -59,7 +59,7 @@ def is_transformed() -> bool:
 
 
 def openmp_parallel() -> int:
-    """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded; 0 if none is found.
+    """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded, or 0 if none is found.
 
     The OpenMP runtimes of GNU, LLVM and Intel all provide GOMP_parallel.
     """

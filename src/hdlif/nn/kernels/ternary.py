@@ -16,7 +16,7 @@ MAX_WEIGHTS = 2**30
 def ternarize(weight: Tensor) -> Tensor:
     """Compute `functional.ternarize_weight`, using the compiled kernel for dense float32 weights on a CPU.
 
-    The kernel sums in float64 and in a different order, so the scale may differ in the last bit.
+    The kernel sums in float64 and in a different order, so the scale may differ from PyTorch's in the last bit.
     """
     if not _is_dense(weight):
         return ternarize_weight(weight)

@@ -2,8 +2,8 @@
 
 A tile of 6x6 pixels and a kernel are transformed to 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. The products m of the
 transformed tile and kernel yield 4x4 output pixels, Aᵀ·m·A. Each pair of channels takes 36 products instead of 144
-(Lavin and Gray, arXiv 1509.09308). The gradients of x and the weight also use Winograd's algorithm. The order of
-summation differs from PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
+(Lavin and Gray, arXiv 1509.09308). The gradients of x and the weight also use Winograd's algorithm. PyTorch sums in a
+different order, and `tests/nn/kernels/test_winograd.py` bounds the difference between the results.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def can_convolve(x: Tensor, weight: Tensor) -> bool:
 
 
 def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
-    """Return whether the kernels can convolve an x with the given numbers of images, rows and columns."""
+    """Return whether the kernels can convolve inputs with the given numbers of images, rows and columns."""
     count, height, width = sizes
     return (
         weight.shape[2:] == (3, 3)
@@ -55,9 +55,9 @@ def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
 
 @cache
 def multiplies_bfloat16_fast() -> bool:
-    """Return whether bfloat16 convolutions are faster than Winograd's in float32, which is the case with AMX tiles.
+    """Return whether bfloat16 convolutions are faster than Winograd's algorithm in float32, as on a CPU with AMX.
 
-    With AVX-512's bfloat16 products but without AMX tiles, bfloat16 convolutions are slower than Winograd's in float32.
+    Without AMX tiles, bfloat16 convolutions are slower, even with the bfloat16 products of AVX-512.
     """
     return torch.cpu._is_amx_tile_supported()
 
@@ -74,7 +74,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 def gradients(
     x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of x and the weight; only the gradient of the weight reads x."""
+    """Return the required gradients of `x` and the weight, of which only the weight's gradient reads `x`."""
     dy = _channels_last(dy.detach().resolve_neg())
     dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None

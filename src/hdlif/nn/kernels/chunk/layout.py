@@ -1,4 +1,4 @@
-"""Address tables, with which the compiled kernels locate the tensors of a chunk at each step."""
+"""Address tables, which the compiled kernels use to locate the tensors of a chunk at each step."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Layout:
         return self._tensors
 
     def nothing(self, table: str) -> None:
-        """Add an empty entry, from which reads return zeros and to which writes have no effect."""
+        """Add an empty entry: reads return zeros, and writes have no effect."""
         self.add(table, -1, 0, np.zeros(self.steps, np.int64))
 
     def add(self, table: str, tensor: int | Numbers, factor: int | Numbers, offsets: Numbers) -> None:
@@ -73,7 +73,7 @@ class Layout:
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
     def length(self, encoding: StreamEncoding = "values") -> int:
-        """Return the distance between two rows, in bits for the encoding "bits" and otherwise in bytes."""
+        """Return the distance between adjacent rows, in bits for the encoding "bits" and in bytes otherwise."""
         return self.place.entries * (self.dtype.itemsize if encoding == "values" else 1)
 
     def values(self, table: str, rows: int, *, is_reversed: bool = False) -> None:

@@ -45,7 +45,7 @@ class Place:
         return laid if self.is_plain else laid.permute(self._inverse)
 
     def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
-        """Return an uninitialised tensor [B, ...], or [*rows, B, ...], in this memory order."""
+        """Return an uninitialised tensor [B, ...], or [*rows, B, ...], in the memory order of the chunk."""
         sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
         return torch.empty_strided(sizes, strides, dtype=dtype, device="cpu")
 
@@ -57,7 +57,7 @@ class Place:
         return row if self.is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
-        """Return values in memory order, reshaped like a row."""
+        """Reshape values in memory order to the shape of a row."""
         if self.is_plain:
             return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
@@ -65,7 +65,7 @@ class Place:
     def columns(self, row: Tensor) -> tuple[int, int] | None:
         """Return (columns, inner) such that entry i of a step uses value (i // inner) % columns of the row.
 
-        Return None if the values of a row do not follow this pattern, such as one value per channel and pixel column.
+        Return None if the row has another pattern, for example one value per channel and pixel column.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
             # The first axis may hold steps or samples.

@@ -98,7 +98,7 @@ class FusedStep:
         return (place, after) if have_codes else None
 
     def _plan(self, given: tuple[Any, ...], asked: list[bool], states: int, steps: int) -> Plan | None:
-        """Return the plan for a chunk; chunks with the same required gradients share a plan."""
+        """Return the plan for a chunk, which is shared by all chunks with the same required gradients."""
         count = 1 + states
         if not _are_readable(given[0], given[1:count], given[count:]):
             return None
@@ -116,7 +116,7 @@ def _are_readable(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]
     """Return whether the kernels can read the tensors of a chunk.
 
     The tensors must be plain, non-empty float32 or float64 tensors in CPU memory. States must match the current in
-    dtype and shape, and rows must be in columns (`Place.columns`).
+    dtype and shape, and each row must follow the pattern of `Place.columns`.
     """
     device, dtype = current.device, current.dtype
     if not current.is_cpu or dtype not in (torch.float32, torch.float64) or not is_plain(current, device):
@@ -230,7 +230,7 @@ class _Chunk(torch.autograd.Function):
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Return the gradient as an ordinary tensor; None if the gradient is known to be 0.
+    """Return the gradient as an ordinary tensor, or None if the gradient is known to be 0.
 
     Raises:
         RuntimeError: the gradient is a batch of gradients.
