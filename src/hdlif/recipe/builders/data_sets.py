@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Data(Part):
-    """A shipped data set without keys of its own."""
+    """A shipped data set without additional keys."""
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -123,7 +123,7 @@ class DataKind(Described):
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return a copy of this kind of generated data with other content."""
+        """Return a copy of this kind of generated data with different content."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -144,7 +144,7 @@ def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any)
 
 
 def _counts(side: int) -> InputRecord:
-    """Return the input record of events that are counted by polarity and pixel, without scaling."""
+    """Return the input record for events that are counted by polarity and pixel, without scaling."""
     return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 

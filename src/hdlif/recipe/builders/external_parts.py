@@ -114,7 +114,7 @@ def _defined(place: Any, module: str, missing: str) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """A part of an installed distribution, at `package.module:Name`."""
+    """A part that an installed distribution offers at `package.module:Name`."""
 
     group: str
     name: str
@@ -181,7 +181,7 @@ def _changed(place: str) -> int:
 
 @cache
 def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
-    """Return all parts that installed packages offer; the cached result is used until a path changes."""
+    """Return all parts that installed packages offer; the result is cached until a folder on Python's path changes."""
     from importlib.metadata import distributions
 
     found: dict[tuple[str, str, str], Offer] = {}

@@ -32,7 +32,7 @@ WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enu
 
 
 class Weights(Part):
-    """The precision of weights, and the names of the layers with another precision."""
+    """The precision of weights, and the names of layers with a different precision."""
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
@@ -138,7 +138,7 @@ class Levels(Keys):
 
 
 class Spikes(Part):
-    """The rounding of spikes, and the layers with other levels."""
+    """The rounding of spikes, and the layers with different levels."""
 
     BESIDE = frozenset({"layers"})
     layers: dict[str, Levels] = field(
@@ -146,7 +146,7 @@ class Spikes(Part):
     )
 
     def build_for(self, place: Place) -> Any:
-        """Return the spike quantiser of the neuron layer at a place, or None for exact spikes."""
+        """Return the spike quantiser of the neuron layer at `place`, or None for exact spikes."""
         levels = of_layer(place.name, self.layers)
         if levels is None:
             return self.build()

@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
 Each kind has a class in this module, and a `Request` in `hdlif.data.sources` that returns an `OwnData`. A recipe may
-set a request's fields as keys, except the fields that hdlif passes.
+set a request's fields as keys, except the fields that hdlif sets.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ KINDS["data.kind"] = (*DATA, *FOUND)
 
 
 def found_kind(kind: str) -> type[OwnDataSection] | None:
-    """Return the class for a kind of custom data, or None for a shipped set or an unknown kind."""
+    """Return the class for a kind of custom data, or None for a shipped data set or an unknown kind."""
     return FOUND.get(kind) or (Items if is_items(kind) else None)
 
 
@@ -264,7 +264,7 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys that any of `kinds` accepts, by default of all kinds."""
+    """Return the keys that at least one of `kinds`, by default all kinds, accepts."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 
@@ -306,8 +306,8 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. A folder contains time
     series if it has x.npy, or subfolders with .csv or .wav files but no images. A folder contains events if its
     subfolders contain only event recordings. Without subfolders, the images or recordings next to a table determine the
-    kind. A file with the suffix of a time series may also be a table. Tar files are shards. The name
-    `package.module:Name` is itself a kind, and so is a name that a package offers, unless a file has this name.
+    kind. A file with the suffix of a time series may also be a table. Tar files are shards. Unless a file has the same
+    name, `package.module:Name` and names that installed packages offer are kinds.
 
     Args:
         otherwise: result if several kinds are possible, or none.

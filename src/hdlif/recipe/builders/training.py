@@ -193,7 +193,7 @@ PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, gi
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
-    """Return the recipe's penalty on activity, or None without a penalty."""
+    """Return the recipe's penalty on activity, or None if the recipe has no penalty."""
     penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
     return penalty
 
@@ -213,7 +213,7 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
-    """Return the object that mixes the recipe's batches, or None without mixing."""
+    """Return the object that mixes batches, or None if the recipe mixes no batches."""
     check_pairs(recipe)
     if recipe.data.mixup is None:
         return None
@@ -239,7 +239,7 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class Teacher(Part):
-    """A trained image classifier, given by an architecture and a file of weights."""
+    """A trained image classifier, specified by an architecture and a file of weights."""
 
     LIBRARY: ClassVar[At]
     """Function that makes a network by its name, without weights."""
@@ -283,7 +283,7 @@ TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
 
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
-    """Return the criterion for distillation from the recipe's teacher, or `criterion` without a teacher."""
+    """Return the criterion for distillation from the recipe's teacher, or `criterion` if there is no teacher."""
     teacher = _known(recipe)
     if teacher is None:
         return criterion
@@ -293,7 +293,7 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
 
 
 def build_teacher(recipe: Recipe) -> Trained | None:
-    """Return the recipe's teacher with its weights, or None. Raises `CheckpointError` if the weights are missing."""
+    """Return the recipe's teacher, if any, with its weights. Raises `CheckpointError` if the weights are missing."""
     teacher = _known(recipe)
     if teacher is None:
         return None

@@ -40,7 +40,7 @@ Quantity = Literal[
 
 
 class Table(BaseModel):
-    """An ablation, which combines every row with every column and trains each combination `seeds` times."""
+    """An ablation table, which combines every row with every column and trains each combination `seeds` times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -152,7 +152,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """Yield all cells, seed by seed, so a stopped queue contains complete tables. Raises `RecipeError`."""
+    """Yield all cells, seed by seed, so a stopped queue leaves complete tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):

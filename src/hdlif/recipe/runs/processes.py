@@ -47,7 +47,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` if several processes are requested, or started by torchrun, for work that allows only one."""
+    """Raise `RecipeError` if several processes are requested, or started by torchrun, for single-process work."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -120,7 +120,7 @@ def first_by_torchrun() -> bool:
 
 
 def started_by_slurm() -> bool:
-    """Return whether srun started this process, other than as the shell of an interactive job."""
+    """Return whether srun started this process, except as the shell of an interactive job."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Kill all processes, the current process last, if one fails, because the others could wait forever."""
+    """If a process fails, kill all processes, the current process last, because the others could wait forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):
