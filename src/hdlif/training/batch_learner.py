@@ -53,7 +53,7 @@ class BatchLearner:
         return batch
 
     def seed_noise(self) -> None:
-        """Seed torch's random numbers for the batch."""
+        """Seed torch's random number generator for the batch."""
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
@@ -145,7 +145,7 @@ class BatchLearner:
 
 
 def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
-    """Call `run`, and describe the first non-finite parameter or output of a layer, if any."""
+    """Call `run`, and describe the first non-finite parameter or layer output, if any."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:

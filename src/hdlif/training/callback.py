@@ -1,6 +1,7 @@
-"""The callback interface, with hooks into a training run and the attributes that hooks may read and change.
+"""The callback interface: hooks into a training run, and the attributes that hooks may read and change.
 
-A checkpoint stores the callbacks' plain values in the record under "callbacks", and tensors as callbacks.NAME.KEY.
+A checkpoint stores the callbacks' plain values in the record under "callbacks", and their tensors as
+callbacks.NAME.KEY.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Batch:
 
 
 class Training(Protocol):
-    """The interface of a training run for its callbacks.
+    """The interface that a training run offers to callbacks.
 
     Attributes:
         model, rule, task, config: the arguments of `Trainer`.
@@ -83,7 +84,7 @@ class Training(Protocol):
 
 
 class Callback:
-    """Base class for callbacks. Every method does nothing by default.
+    """Base class for callbacks. By default, every method does nothing.
 
     A training run calls its callbacks in order, on every rank. To resume exactly, put all state into `state_dict` and
     draw random numbers with `training.seed_for(purpose)`.
@@ -108,7 +109,7 @@ class Callback:
         """Called before the first batch of this process, after `load_state_dict`."""
 
     def on_batch_start(self, training: Training, batch: Batch) -> Batch | None:
-        """Called before each batch. Return a batch to replace the given one, or None to keep it."""
+        """Called before each batch. Return a batch that replaces `batch`, or None to keep `batch`."""
 
     def on_update_end(self, training: Training) -> None:
         """Called after each optimiser step; a batch may have several steps, or share a step with other batches."""
@@ -124,7 +125,7 @@ class Callback:
         """Called inside `validation_context` after a validation; `best` is True for the best epoch so far."""
 
     def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
-        """Called after each validation. `training.counters.epoch` is the number of earlier epochs."""
+        """Called after each validation. `training.counters.epoch` does not yet include this epoch."""
 
     def on_train_end(self, training: Training) -> None:
         """Called after the last epoch."""
@@ -143,7 +144,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict` when a run resumes; `state` is {} if the checkpoint has no state of the callback."""
+        """Restore a `state_dict` when a run resumes; `state` is {} if the checkpoint contains no state for it."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -181,7 +182,7 @@ def load_callback_states(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Yield each callback with its class name; a second callback of the same class is called NAME 2."""
+    """Yield each callback with its class name, or with NAME 2 for a second callback of the same class."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__

@@ -25,7 +25,7 @@ _EPOCH = re.compile(re.escape(run_folder.EPOCH).replace(r"\{\}", "[0-9]+"))
 
 @dataclass(frozen=True)
 class SavedState:
-    """An undamaged checkpoint, and the error of the newer checkpoint that it replaces, if any."""
+    """An undamaged checkpoint; `damage` is the error from reading a newer checkpoint, if that one is damaged."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -57,7 +57,7 @@ def newest_whole(newer: Path, older: Path) -> SavedState:
 
 
 class RunFiles:
-    """The files of a training run in `out`; with several ranks, only the first rank uses them.
+    """The files of a training run in `out`; if there are several ranks, only the first rank uses the files.
 
     Args:
         out: the run folder.

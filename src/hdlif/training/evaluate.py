@@ -79,8 +79,8 @@ def answered(
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
     """Replace the statistics of every `BatchNorm2d` and `MemBN` in place with their means over batches and T steps.
 
-    During re-estimation, batch norms normalise by the batch, as in training; all other modules are in eval mode.
-    Batches of equal size give all images the same weight.
+    During re-estimation, batch norms use batch statistics, as in training; all other modules are in eval mode. All
+    images have the same weight if all batches have the same size.
 
     >>> import torch
     >>> from hdlif.models import resnet

@@ -228,7 +228,7 @@ class TrainingLoop:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Set the given or resumed number of threads, or choose a number; log and print a measured choice."""
+        """Use the given or resumed number of threads, or choose a number; log and print a measured number."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:

@@ -1,8 +1,8 @@
-"""The number of threads for training on a CPU: PyTorch's default, or the fastest in a measurement.
+"""The number of threads for training on a CPU: PyTorch's default, or the number measured to be fastest.
 
-For small tensors, several threads can take longer than one thread. Threads wait for each other, so training with
-several threads suffers most from other programs. The best number of threads depends on network, batch and machine, so
-hdlif measures update times on a copy of the network.
+For small tensors, several threads can be slower than one thread. Threads wait for each other, so training with several
+threads suffers most from other programs. The best number of threads depends on network, batch and machine, so hdlif
+measures update times on a copy of the network.
 """
 
 import os
@@ -112,10 +112,10 @@ BUSY = 0.3
 
 
 def warning_of_others() -> str | None:
-    """Return a warning if cores were busy in the last minute, otherwise None.
+    """Return a warning if several of the machine's cores were busy in the last minute, otherwise None.
 
     In each operation, PyTorch's threads wait for the slowest thread. If two programs share two cores, an update with
-    two threads may take many times as long as with one thread.
+    two threads may take many times as long as an update with one thread.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
         return None
@@ -149,9 +149,9 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Each round times all numbers of threads on the same update. The first round only excludes slow numbers, unless no
-    other round follows. In each later round, times are divided by the time of the smallest number of threads. The
-    median ratio over rounds decides, so a short disturbance does not affect the choice.
+    Each round times all numbers of threads on the same update. The first round only excludes numbers of threads that
+    are slow, unless no other round follows. In each later round, times are divided by the time of the smallest number
+    of threads. The median ratio over rounds decides, so a short disturbance does not affect the choice.
 
     Args:
         update: makes update number i (from 0) on a copy.

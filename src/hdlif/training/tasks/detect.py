@@ -43,8 +43,8 @@ LEAST_SCORE = 0.01
 class Detect(Measured):
     """A task that predicts boxes with classes from the outputs, averaged over time or at each step.
 
-    The outputs of `hdlif.models.detector` are a logit per class and the distances to a box's sides, at every place of
-    one or two grids. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
+    The outputs of `hdlif.models.detector` are a logit per class and the distances to a box's sides, at every location
+    of one or two grids. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
 
     >>> import torch
     >>> from hdlif.training.tasks import Detect
@@ -136,7 +136,7 @@ class Detect(Measured):
         return outputs.cumsum(0) / steps, target.expand(len(outputs), *target.shape)
 
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
-        """Decode the boxes of each sample from outputs [B, n]; `least`, if given, replaces `threshold`."""
+        """Decode the boxes of each sample from outputs [B, n]; a given `least` replaces `threshold`."""
         decode = partial(
             decode_boxes,
             classes=len(self.outputs),
@@ -170,7 +170,7 @@ class Detect(Measured):
 
 
 class _Tally(Tally):
-    """A tally with one row per box, [N, 3 + 10]: step, class, score, and correctness at each of 10 overlaps."""
+    """A tally with one row per box, [N, 3 + 10]: step, class, score, and correctness at 10 overlap thresholds."""
 
     def __init__(self, task: Detect) -> None:
         super().__init__(task.asked(), task.criterion(), true=task.time_steps * len(task.outputs))
@@ -242,7 +242,7 @@ class FoundBoxes:
         self.worst: list[Shown] = []
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, M, 5] or [B, T, M, 5]."""
+        """Add a batch of outputs [T, B, n] and targets [B, M, 5] or [B, T, M, 5]."""
         answer, true = (part[-1] for part in self._task.answers(outputs, target))
         shown: list[Shown] = []
         for found, one in zip(self._task.boxes(answer), _there(true), strict=True):

@@ -92,7 +92,7 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
 class Tally(ABC):
     """Base class for sums over batches, from which hdlif computes an `Evaluation`.
 
-    The sums for a task's own figures are float64, so ranks can add them.
+    The sums for a task's own figures are float64, so sums can be added over ranks.
 
     See `Classify` for an example.
 
@@ -109,7 +109,7 @@ class Tally(ABC):
         self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        """Add a batch of outputs [T, B, n] and targets [B, ...]."""
         loss, batch = float(self._loss(outputs, target)), len(target)
         self._sums["seen"] += torch.tensor([loss * batch, batch], dtype=torch.float64)
         for name, sums in self._added(outputs, target).items():
@@ -167,7 +167,7 @@ class Drawing(Protocol):
     """A collector of test-set data for a report's plots."""
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        """Add a batch of outputs [T, B, n] and targets [B, ...]."""
 
     def files(self) -> Mapping[str, Any]:
         """Return the data to write into the run folder as JSON, by file name."""
