@@ -1,7 +1,7 @@
-"""Run the command line in its own process, and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
+"""Run the command line in its own process and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
 
 The first SIGINT raises KeyboardInterrupt, so hdlif can remove partial files and end its child processes. Further
-signals are ignored for `PATIENCE` seconds; a later signal ends the process immediately. During training,
+signals are ignored for `PATIENCE` seconds; after that, a signal ends the process immediately. During training,
 `hdlif.training.interruption` holds back the first SIGINT, so the second SIGINT raises KeyboardInterrupt. After an
 interrupt, the exit code is 130, and no traceback is shown.
 

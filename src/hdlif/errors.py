@@ -186,7 +186,7 @@ def reason(error: BaseException) -> str:
 
 
 def some(names: Sequence[str], most: int, between: str = ", ") -> str:
-    """Join the first `most` names with `between`, and append the number of omitted names.
+    """Join the first `most` names with `between` and append the number of omitted names.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')

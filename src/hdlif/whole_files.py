@@ -19,7 +19,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """Open a regular file with `flags`, without blocking, and return its descriptor.
+    """Open a regular file with `flags` without blocking and return the file descriptor.
 
     Raises:
         OSError: `path` is not a regular file, or is a link and `flags` include NO_LINK.

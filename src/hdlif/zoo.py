@@ -1,4 +1,4 @@
-"""Find trained networks by name, and copy them from a zoo.
+"""Find trained networks by name and copy them from a zoo.
 
 A zoo is a folder or a web address with manifest.json and three files per network:
 
@@ -84,7 +84,7 @@ def get(name: str, *, source: str | None = None, to: Path | None = None) -> list
 def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
     """Convert the name of a trained network to the path of its file, or return a path unchanged.
 
-    A file or folder takes precedence over a name. Text with a dot or a slash cannot be a name, and is returned
+    A file or folder takes precedence over a name. Text that contains a dot or a slash is never a name and is returned
     unchanged.
 
     Raises:

@@ -56,7 +56,7 @@ class Accelerator:
         self.precision, self.scaler = precision, scaler
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device, and return it, or its DDP wrapper if there are several ranks."""
+        """Move a model to the device and return the model, wrapped in DDP if there are several ranks."""
         model.to(self.device, torch.float64 if self.precision == "64-true" else None)
         if self.world_size == 1:
             return model
@@ -80,7 +80,7 @@ class Accelerator:
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Back-propagate a loss, after scaling if there is a scaler, and accumulate the gradients."""
+        """Back-propagate a loss, scaled if there is a scaler, and accumulate the gradients."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def without_averaging(self, wrapped: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:

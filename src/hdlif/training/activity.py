@@ -28,7 +28,7 @@ class Penalty(Protocol):
     """Types of layers to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return batch means for one pass of a layer, without keeping its feature maps in memory."""
+        """Return batch means for one pass through a layer, without keeping feature maps in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
         """Return the penalty."""
@@ -173,7 +173,7 @@ class Watch:
         self._watched = [name for name, module in model.named_modules() if module in self.measures]
 
     def add(self, name: str, measured: Tensor) -> None:
-        """Record the measures of one pass of the layer `name`."""
+        """Record the measures of one pass through the layer `name`."""
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:

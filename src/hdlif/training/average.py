@@ -37,7 +37,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Use the averaged weights in the model inside the context, and restore the model's own weights afterwards."""
+        """Use the averaged weights in the model inside the context and restore the model's own weights afterwards."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._fill(self._values)
         try:

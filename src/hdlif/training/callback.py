@@ -74,7 +74,7 @@ class Training(Protocol):
         """Send an event to `on_log` of every callback."""
 
     def say(self, line: str, *, warning: bool = False) -> None:
-        """Show a line to the user, and send the line as the event "message"."""
+        """Show a line to the user and send the line as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
         """Return 63 random bits for the current batch and rank, which are identical after a resume."""
@@ -140,11 +140,11 @@ class Callback:
         """Called at the end of every training run, even if the run failed."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return the state for checkpoints: tensors and JSON values, by name."""
+        """Return the state for checkpoints: tensors and JSON values, keyed by name."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict` when a run resumes; `state` is {} if the checkpoint contains no state for it."""
+        """Restore the state when a run resumes; `state` is {} if the checkpoint contains no state for this callback."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:

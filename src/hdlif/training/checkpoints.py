@@ -25,7 +25,7 @@ _EPOCH = re.compile(re.escape(run_folder.EPOCH).replace(r"\{\}", "[0-9]+"))
 
 @dataclass(frozen=True)
 class SavedState:
-    """An undamaged checkpoint; `damage` is the error from reading a newer checkpoint, if that one is damaged."""
+    """An undamaged checkpoint; `damage` is the error from loading a newer checkpoint, or None."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -116,7 +116,7 @@ class RunFiles:
         return found
 
     def finish(self, model: nn.Module) -> None:
-        """Rename the best epoch's file to model.safetensors, and load this file into the model."""
+        """Rename the best epoch's file to model.safetensors and load this file into the model."""
         # The file is missing if a finished training run is resumed.
         if self.best.exists():
             self.best.replace(self.final)
@@ -161,7 +161,7 @@ class RunFiles:
 
 
 class Checkpoints(Callback):
-    """A callback that writes checkpoints into `out` on the first rank, and resumes from them.
+    """A callback that writes checkpoints into `out` on the first rank and resumes from them.
 
     The folder contains:
 

@@ -1,9 +1,9 @@
-"""The training loop, which handles optimiser, precision and device; learning rules handle the time steps.
+"""The training loop, which handles the optimiser, precision and device; learning rules handle the time steps.
 
-Random numbers depend only on the seed and a counter: the epoch (data order), the step (dropout, mixup) or the update
-(the rule's plan). Counters, weights, momenta and callback state are therefore the complete state of a run. A run that
-is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints also contain
-the streams' state (`training.streaming`).
+Random numbers depend only on the seed and a counter: the epoch for data order, the step for dropout and mixup, and the
+update for the rule's plan. Counters, weights, momenta and callback state are therefore the complete state of a run. A
+run that is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints
+also contain the streams' state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class TrainingLoop:
         return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
-        """Return a function that runs update i on a copy of the network, uncompiled and always with the first batch."""
+        """Return a function that runs update i on an uncompiled copy of the network, always with the first batch."""
         config = self.config
         memo: dict[int, Any] = {}
         model = copy.deepcopy(self.model, memo).train()

@@ -73,7 +73,7 @@ class Ranks:
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
         """Return this rank's contiguous part of each batch; joined in rank order, the parts form the batch.
 
-        A last batch with fewer members than ranks is merged into the previous batch, so every rank gets a part.
+        A last batch with fewer samples than ranks is merged into the previous batch, so every rank gets a part.
 
         Raises:
             DataError: the only batch has fewer members than there are ranks.
@@ -142,7 +142,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """Run `action` only on the first rank, and return its result on every rank; errors end all ranks."""
+        """Run `action` only on the first rank and return the result on every rank; errors end all ranks."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)

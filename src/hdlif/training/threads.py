@@ -1,8 +1,8 @@
 """The number of threads for training on a CPU: PyTorch's default, or the number measured to be fastest.
 
-For small tensors, several threads can be slower than one thread. Threads wait for each other, so training with several
-threads suffers most from other programs. The best number of threads depends on network, batch and machine, so hdlif
-measures update times on a copy of the network.
+For small tensors, several threads can be slower than one thread. Threads wait for each other, so other programs slow
+down training most if several threads are used. The best number of threads depends on network, batch and machine, so
+hdlif measures update times on a copy of the network.
 """
 
 import os
@@ -74,7 +74,7 @@ def _in_words(seconds: float) -> str:
 
 @contextmanager
 def using_threads(count: int | None = None) -> Iterator[None]:
-    """Set the number of PyTorch's threads inside the context, and restore it afterwards.
+    """Set the number of PyTorch's threads inside the context and restore it afterwards.
 
     >>> import torch
     >>> from hdlif.training import using_threads

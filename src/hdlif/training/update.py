@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch, with back-propagation in an accelerator's precision and gradient clipping."""
+"""Optimiser updates from one batch, with gradient clipping and an accelerator's precision."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Updater:
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
-        """Step the optimiser with the accumulated gradients, and clear the gradients."""
+        """Step the optimiser with the accumulated gradients and clear the gradients."""
         scaler, optimizer = self._accelerator.scaler, self._optimizer
         if self._clip_norm is not None:
             if scaler is not None:
@@ -199,7 +199,7 @@ class Updater:
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
-    """Compile `model` with torch.compile, once for all time steps, and return it as a function.
+    """Compile `model` with torch.compile once for all time steps, and return the compiled function.
 
     In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
     requires four graphs: for the first step of a sequence and for later steps, each with and without gradients. The

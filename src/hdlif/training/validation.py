@@ -87,7 +87,7 @@ class Validation:
     training: InnerTraining
 
     def run(self) -> Evaluation:
-        """Evaluate the epoch, and record the epoch if `Task.better` returns the largest value so far.
+        """Evaluate the epoch and record it if `Task.better` returns the largest value so far.
 
         Among epochs with equal scores, which are common with few samples, the epoch with the lowest loss is the best.
         Without validation samples, training samples are evaluated, and the last epoch counts as the best.
@@ -112,7 +112,7 @@ class Validation:
         return result
 
     def _note(self, result: Evaluation, *, held_out: bool) -> bool:
-        """Record an epoch in the counters if it is the best so far, and return whether it is the best."""
+        """Record an epoch in the counters if it is the best so far, and return whether it is."""
         counters, score = self.training.counters, self.training.task.better(result)
         # A score that is not a number is better only than no score.
         least = -math.inf if counters.best_score is None else counters.best_score

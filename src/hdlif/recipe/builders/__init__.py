@@ -1,4 +1,4 @@
-"""Functions that check the names and arguments in a recipe, and build the recipe's objects.
+"""Functions that check the names and arguments in a recipe and build the recipe's objects.
 
 Only this package resolves the names in recipes. The package has one module per section of a recipe. Each module
 contains one class per kind, with the section's keys as fields, and functions that build objects.

@@ -56,7 +56,7 @@ class ColorJitter(Augment, kind="color_jitter", makes=At("hdlif.data.augment:col
 
 
 class Zoom(Augment, kind="zoom", makes=At("hdlif.data.augment:zoom")):
-    """Enlarge or shrink images at random, and fill the border with the mean."""
+    """Enlarge or shrink images at random and fill the border with the mean."""
 
     largest: float = field(1.5, "Maximum factor of enlargement or reduction.")
 
@@ -131,7 +131,7 @@ def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
 
 
 def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]:
-    """Build the augmentations in order, but return shipped augmentations without arguments as names."""
+    """Build the augmentations in order, except that shipped augmentations without arguments are returned as names."""
     return [part.build() or part.kind for part in read_augment(section, samples)]
 
 

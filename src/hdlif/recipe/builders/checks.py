@@ -128,7 +128,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Create tensors without values inside the context, and preserve torch's random state."""
+    """Create tensors without values inside the context and preserve torch's random state."""
     import torch
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
@@ -207,7 +207,7 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 
 
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
-    """Build the recipe's network, check that it fits the task, and return it.
+    """Build the recipe's network, check that it fits the task, and return the network.
 
     If given, `fill` sets the network's values. Without `fill`, values are drawn from the seed, but a network larger
     than `SMALL` has no values.
@@ -322,7 +322,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Run a network for one time step on one image, and return the number of neurons and the outputs' shape."""
+    """Run a network for one time step on one image and return the number of neurons and the outputs' shape."""
     import torch
 
     from hdlif.nn import Neuron

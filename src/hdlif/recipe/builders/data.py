@@ -91,7 +91,7 @@ def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
 
 
 def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., OwnData]:
-    """Check the section's arguments for a kind of custom data, and return the function that inspects the data."""
+    """Check the section's arguments for a kind of custom data and return the function that inspects the data."""
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
     function = found_part(kind, "data.kind", {*DATA, *FOUND})

@@ -185,5 +185,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
-    """Return whether an override replaces the choice for a key, or a key on which the choice depends."""
+    """Return whether an override of `given` sets `key`, or the key on which the choice for `key` depends."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

@@ -175,7 +175,7 @@ SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if spikes.layers lists a layer that is not in the network or has another number of levels."""
+    """Raise `RecipeError` if spikes.layers lists a missing layer, or a layer with a different number of levels."""
     from hdlif.nn import Neuron
 
     stated = SPIKES.read(recipe.spikes).layers
@@ -274,7 +274,7 @@ def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | Non
 
 
 def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] | None) -> dict[str, Any]:
-    """Return a network's argument for attention, or an empty dict without attention."""
+    """Return a network's argument for attention, or an empty dict if there is no attention."""
     part = read_attention(recipe, argument)
     if part is None or argument is None:
         return {}

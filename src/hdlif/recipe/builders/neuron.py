@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that `time_constants` may set, with the parameters in `LEAKS` first."""
+    """Return the parameters of a class that `time_constants` may set, beginning with the parameters in `LEAKS`."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

@@ -28,7 +28,7 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Base class for custom data; the request from `MAKES` inspects the data.
+    """Base class for kinds of custom data; the request from `MAKES` inspects the data.
 
     Attributes:
         samples: kind of the samples as in `InputRecord.kind`, or None if it is unknown before inspection.
@@ -229,7 +229,7 @@ class Items(OwnDataSection, _Fitted, _Timed):
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Call the custom `MAKES`, and find the data set in the returned object."""
+        """Call the custom `MAKES` and find the data set in the returned object."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}

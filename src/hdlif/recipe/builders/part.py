@@ -266,7 +266,7 @@ def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a function or class by name, or an empty mapping if Python cannot inspect them."""
+    """Return the parameters of a function or class, keyed by name, or {} if Python cannot inspect the parameters."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):

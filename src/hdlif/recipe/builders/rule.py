@@ -122,7 +122,7 @@ RULES = Section[Rule](
 
 
 def build_rule(recipe: Recipe) -> Any:
-    """Build the recipe's learning rule with the criterion of its task, without a teacher."""
+    """Build the recipe's learning rule with the task's criterion and without a teacher."""
     return _rule(recipe, _criterion(recipe))
 
 

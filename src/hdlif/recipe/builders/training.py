@@ -84,7 +84,7 @@ def build_optimization(training: TrainingConfig) -> Optimization:
 
 @dataclass(frozen=True)
 class _OwnSchedule:
-    """A custom schedule, which raises `TrainingError` if it fails or does not return a factor."""
+    """A wrapper that raises `TrainingError` if a custom schedule fails or does not return a factor."""
 
     schedule: Schedule
     kind: str

@@ -1,4 +1,4 @@
-"""Ablation tables: training runs with overrides in rows and columns.
+"""Ablation tables, whose rows and columns are overrides for training runs.
 
 A table is a YAML file with a base recipe, rows and columns of overrides, and a number of seeds. Every cell of a table
 is trained once per seed, each time in a separate run folder.

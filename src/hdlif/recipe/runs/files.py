@@ -18,7 +18,7 @@ ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Create the folder of `path`, and raise `TrainingError` if writing inside the context fails."""
+    """Create the folder of `path` and raise `TrainingError` if writing inside the context fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -76,7 +76,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def training_alone(folder: Path) -> Iterator[None]:
-    """Ensure that only the caller trains in the run folder, if the file system has locks. Raises `InUseError`."""
+    """Ensure that only the caller trains in the run folder, if the file system supports locks. Raises `InUseError`."""
     path = folder.resolve() / LOCK
     with locked(path, without_locks=True) as mine:
         if not mine:

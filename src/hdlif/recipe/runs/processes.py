@@ -1,4 +1,4 @@
-"""Check the number of processes of a training run, and start and join these processes."""
+"""Check the number of processes of a training run, start the processes, and join them."""
 
 import atexit
 import gc
@@ -56,10 +56,10 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 
 
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
-    """Join the processes with NCCL on GPUs or gloo on CPUs, and return the accelerator of this process.
+    """Join the processes with NCCL on GPUs or gloo on CPUs and return the accelerator of this process.
 
     The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process by
-    SIGABRT. Raises `RecipeError` if SLURM has started another number of processes.
+    SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes.
     """
     world_size = devices * nodes
     if world_size == 1:
@@ -146,7 +146,7 @@ def first_node(nodes: str) -> str:
 
 
 def start_others(devices: int, world_size: int) -> int:
-    """Start this node's other processes if LOCAL_RANK is not set, and return the local rank of the current process.
+    """Start this node's other processes if LOCAL_RANK is not set; return the local rank of the current process.
 
     The processes read LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If a process fails, all processes are killed.
     """

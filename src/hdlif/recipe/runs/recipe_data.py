@@ -146,7 +146,7 @@ def with_class_weights(
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
-    """Return whether any of the keys replaces a recipe's data, or is an argument of generated data."""
+    """Return whether any of the keys replaces a recipe's data or is an argument of generated data."""
     kind = builders.DATA.get(recipe.data.kind)
     own = () if kind is None else kind.defaults
     return not set(stated).isdisjoint(["data", "data.kind", "data.path", *(f"data.{key}" for key in own)])

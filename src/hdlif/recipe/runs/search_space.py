@@ -108,7 +108,7 @@ def load_space(
     overrides: Sequence[str] = (),
     look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
 ) -> Space:
-    """Load a search space, and check that the recipes at the edges of the space can be built. Raises `RecipeError`.
+    """Load a search space and check that the recipes at the edges of the space can be built. Raises `RecipeError`.
 
     Args:
         look: as in `built`.

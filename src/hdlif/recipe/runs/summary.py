@@ -161,7 +161,7 @@ class TrainResult:
 
     @property
     def measured(self) -> Mapping[str, float | None]:
-        """Return the test metrics by name; a plain classification has only the accuracy."""
+        """Return the test metrics, keyed by name; a plain classification has only the accuracy."""
         if self.metrics is not None:
             return self.metrics
         return {} if self.accuracy is None else {"accuracy": self.accuracy}

@@ -43,7 +43,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
 def checked_weights(
     given: ClassWeights | None, outputs: Sequence[str]
 ) -> tuple[float, ...] | Literal["balanced"] | None:
-    """Check the class weights of a task, and return the weights as Python numbers.
+    """Check the class weights of a task and return the weights as Python numbers.
 
     Raises:
         InputError: the numbers of weights and classes differ, or a weight is not a number above 0.
@@ -69,8 +69,7 @@ def checked_weights(
 
 
 def cross_entropy(weights: ClassWeights | None, label_smoothing: float) -> Criterion:
-    """Return the classification loss, a function that raises `InputError` if "balanced" weights are not computed
-    yet."""
+    """Return the classification loss; it raises `InputError` if "balanced" weights have not been computed yet."""
     if weights is None:
         return partial(F.cross_entropy, label_smoothing=label_smoothing)
     return _uncounted if isinstance(weights, str) else WeightedCrossEntropy(tuple(weights), label_smoothing)

@@ -74,7 +74,7 @@ class EarlyAnswers:
         }
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of early.json, or {} with a single time step or without samples."""
+        """Return the data of early.json, or {} if there is only one time step or no sample."""
         return {"early": self.as_dict()} if self._time_steps > 1 and self._n else {}
 
 
@@ -131,7 +131,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs [T, B, n], replaced by their mean after each sample's own steps, and classes, int64 [B]."""
+        """Return the outputs [T, B, n], processed with `after_own`, and the classes, int64 [B]."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]

@@ -263,10 +263,10 @@ def _there(target: Tensor) -> list[NDArray[np.float32]]:
 
 
 def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether each predicted box of an image is correct at each of `IOUS`: [N, 10].
+    """Return whether each predicted box of an image is correct at each overlap threshold in `IOUS`, [N, 10].
 
-    Boxes are matched in descending order of score, each to the free true box of its class with the largest sufficient
-    overlap.
+    Boxes are matched in descending order of score, each to the unmatched true box of the same class with the largest
+    sufficient overlap.
 
     Args:
         found: the predicted boxes, the highest score first.
@@ -288,7 +288,7 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
 
 
 def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], true: int) -> NDArray[np.float64]:
-    """Return the average precision at each of `IOUS`, [10], interpolated at 101 recalls in 0..1.
+    """Return the average precision at each threshold in `IOUS`, [10], interpolated at 101 recalls in 0..1.
 
     An example with two objects, and a wrong box ranked between two correct boxes:
 

@@ -58,7 +58,7 @@ class ExtraMetrics:
             _run(name, partial(metric.update, predicted, true))
 
     def figures(self, each: Each | None = None) -> dict[str, float]:
-        """Return the results by name; a metric with one value per output has names of the form `name.output`.
+        """Return the results, keyed by name; a metric with one value per output has names of the form `name.output`.
 
         Raises:
             InputError: a metric fails, returns any other shape, or uses a name twice.

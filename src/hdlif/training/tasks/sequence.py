@@ -60,7 +60,7 @@ class LabelSequence(Measured):
         return TaskRecord("sequence", "each", self.delay)
 
     def counted(self, labels: Tensor) -> LabelSequence:
-        """Return a copy of the task with `balanced_weights` from training classes, int64 [N, T], at the steps with a
+        """Return a copy of the task with `balanced_weights` for training classes, int64 [N, T], at steps with a
         loss."""
         answered = labels[:, : self.time_steps - self.delay]
         learned = answered[:, -1:] if self.learn_from == "last" else answered

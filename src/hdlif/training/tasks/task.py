@@ -119,13 +119,13 @@ class Tally(ABC):
 
     @property
     def loss(self) -> float:
-        """The mean loss of the samples so far, or NaN without samples."""
+        """The mean loss of the samples so far, or NaN if there are no samples."""
         loss, n = self._sums["seen"].tolist()
         return loss / n if n else math.nan
 
     @property
     def score(self) -> float:
-        """The task's first figure for the samples so far, or NaN without samples."""
+        """The task's first figure for the samples so far, or NaN if there are no samples."""
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
@@ -170,7 +170,7 @@ class Drawing(Protocol):
         """Add a batch of outputs [T, B, n] and targets [B, ...]."""
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data to write into the run folder as JSON, by file name."""
+        """Return the data to write into the run folder as JSON, keyed by filename."""
 
 
 @dataclass(frozen=True)
