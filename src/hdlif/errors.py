@@ -46,7 +46,7 @@ class ParameterError(HdlifError, ValueError):
 
 
 class EquationError(HdlifError, ValueError):
-    """Raised when a neuron's equation cannot be compiled; the message begins with the position in its file."""
+    """Raised when a neuron's equation cannot be compiled; the message begins with the position in the file."""
 
 
 class DataError(HdlifError):

@@ -182,7 +182,7 @@ def load_callback_states(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Yield each callback with its class name, or with NAME 2 for a second callback of the same class."""
+    """Yield each callback with its class name, or with "NAME 2" for a second callback of the same class."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__

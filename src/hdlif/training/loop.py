@@ -248,7 +248,7 @@ class TrainingLoop:
         return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
-        """Return a function that runs update i on an uncompiled copy of the network, always with the first batch."""
+        """Return a function that runs update `i` on an uncompiled copy of the network, always with the first batch."""
         config = self.config
         memo: dict[int, Any] = {}
         model = copy.deepcopy(self.model, memo).train()

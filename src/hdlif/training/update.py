@@ -120,8 +120,8 @@ class Updater:
     ) -> float:
         """Train on a batch [T or 1, B, ...] and return the loss per update, without the penalty.
 
-        Pass this rank's share of the batch as x and target; the returned loss covers all ranks. After a non-finite loss
-        on any rank, this update and all later updates are skipped.
+        Pass this rank's share of the batch as `x` and `target`; the returned loss covers all ranks. After a non-finite
+        loss on any rank, this update and all later updates are skipped.
 
         Args:
             share: weight of this batch in its update; less than 1 if several batches make one update.

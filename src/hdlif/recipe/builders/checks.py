@@ -301,7 +301,7 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if a custom network cannot be saved, or if its logits differ when it runs step by step."""
+    """Raise `RecipeError` if a custom network cannot be saved, or if running it step by step changes the logits."""
     import torch
 
     names: dict[int, str] = {}

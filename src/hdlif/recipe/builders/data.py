@@ -334,7 +334,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
 def input_record(recipe: Recipe) -> InputRecord:
     """Return the input record of the recipe's network; each step is an image, a part of an image, or a frame of events.
 
-    Raises `RecipeError` if the number of steps per sample does not fit time_steps.
+    Raises `RecipeError` if the number of steps per sample does not fit `time_steps`.
     """
     kind = data_kind(recipe)
     record = kind.input

@@ -29,7 +29,7 @@ class Data(Part):
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
-    """Generated time series, whose class is whether two distant bits differ."""
+    """Generated time series, classified by whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
     noise: float = field(0.3, "Standard deviation of the values between the bits.")

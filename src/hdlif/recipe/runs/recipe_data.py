@@ -46,8 +46,8 @@ def load_with_data(
 ) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that can be built, and the properties of custom data, if any.
 
-    If overrides replace the data or the content of generated data, time_steps becomes the length of the time series. An
-    override of time_steps takes precedence.
+    If overrides replace the data or the content of generated data, `time_steps` becomes the length of the time series.
+    An override of `time_steps` takes precedence.
 
     Args:
         recipe: a recipe, its file, or the name of a shipped recipe; None derives the recipe from the data.

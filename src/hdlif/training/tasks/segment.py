@@ -218,7 +218,7 @@ class Instances(Segment):
             yield counts[0] / sum(counts) if any(counts) else 1.0, found
 
     def tally(self) -> Tally:
-        """Return a tally of TP/(TP + FP + FN), and of the object pixels' intersection over union and Dice."""
+        """Return a tally of TP/(TP + FP + FN) and of the object pixels' intersection over union and Dice."""
         return _ObjectTally(self)
 
 
