@@ -156,7 +156,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Escape unprintable characters in `text` except line breaks, so it is safe to show on a terminal."""
+    """Escape unprintable characters in `text` except line breaks, so the result is safe to show on a terminal."""
     return "\n".join(map(printable, text.split("\n")))
 
 

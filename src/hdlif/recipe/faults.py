@@ -1,4 +1,4 @@
-"""Make one-line error messages for a recipe's keys, with the given value and the accepted values."""
+"""Create one-line error messages for a recipe's keys, with the given value and the accepted values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,8 +28,8 @@ Keys = Sequence[str | int]
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
     """Return the first error about an unknown key, if any, or else the first error."""
-    # An unknown key may explain a missing key.@@ return min(errors, key=lambda error: error["type"] !=
-    "extra_forbidden")
+    # An unknown key may explain a missing key.
+    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def recipe_error(name: object, errors: list[ErrorDetails], tree: Mapping[str, Any]) -> RecipeError:

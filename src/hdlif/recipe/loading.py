@@ -1,4 +1,4 @@
-"""Read and write recipes, with base recipes and overrides; each error message contains the key.
+"""Read and write recipes, with base recipes and overrides; each error message contains the relevant key.
 
 A recipe with a `base` lists only its differences from the base. A base recipe cannot itself have a base. A section with
 a `kind` replaces the base's section. A section without a `kind` is merged with the base's section key by key. A base is
@@ -182,7 +182,7 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
-    """Return the name of a recipe, and the keys in its file.
+    """Return the name of a recipe and the keys in the recipe's file.
 
     Args:
         hidden: text that replaces path and content in errors.

@@ -23,7 +23,7 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """The device and precision with which networks run, and the distributed process.
+    """The device and precision for running networks, and the distributed process.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size
@@ -88,7 +88,7 @@ class Accelerator:
         return wrapped.no_sync() if enabled and isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the scaler's state, or {} without a scaler."""
+        """Return the scaler's state, or {} if there is no scaler."""
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·(density - target)+, summed over layers or, without `per_layer`, of the mean density."""
+    """The penalty weight·(density - target)+, summed over layers, or of the mean density without `per_layer`."""
 
     target: float
     weight: float = 1.0

@@ -118,7 +118,7 @@ class Callback:
         """Called after each batch, with the batch included in the counters."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
-        """Return a context for each validation; the context may change the network, for example to averaged weights."""
+        """Return a context for each validation, which may change the network, for example to use averaged weights."""
         return nullcontext()
 
     def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:

@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, and re-estimate batch-norm statistics over all time steps.
 
-With a rule that stops at a random step, batch norm processes fewer late steps, so its running statistics are biased
+With a rule that stops at a random step, batch norm processes fewer late steps, so the running statistics are biased
 towards early steps. Re-estimated statistics weight all time steps equally.
 """
 

@@ -1,9 +1,9 @@
 """The training loop, which handles the optimiser, precision and device; learning rules handle the time steps.
 
-Random numbers depend only on the seed and a counter: the epoch for data order, the step for dropout and mixup, and the
-update for the rule's plan. Counters, weights, momenta and callback state are therefore the complete state of a run. A
-run that is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints
-also contain the streams' state (`training.streaming`).
+Random numbers depend only on the seed and a counter. The counter is the epoch for data order, the step for dropout and
+mixup, and the update for a rule's plan. Counters, weights, momenta and callback state are therefore the complete state
+of a run. A run that is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams,
+checkpoints also contain the streams' state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Between two batches, stop for a signal or write a due checkpoint, as all ranks have agreed."""
+        """Between two batches, stop for a signal or write a due checkpoint, as agreed among all ranks."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:

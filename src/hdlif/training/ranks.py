@@ -152,7 +152,7 @@ class Ranks:
         return chosen
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
-        """Run `action` on the first rank of every node, then on the other ranks, so they find the files on disk."""
+        """Run `action` on the first rank of every node, then on the other ranks, which can reuse files on disk."""
         if self.count == 1:
             return action()
         leads = self.accelerator.local_rank == 0

@@ -149,9 +149,9 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Each round times all numbers of threads on the same update. The first round only excludes numbers of threads that
-    are slow, unless no other round follows. In each later round, times are divided by the time of the smallest number
-    of threads. The median ratio over rounds decides, so a short disturbance does not affect the choice.
+    Each round times all numbers of threads on the same update. If other rounds follow, the first round only excludes
+    slow numbers of threads. In each later round, times are divided by the time of the smallest number of threads. The
+    median ratio over rounds decides, so a short disturbance does not affect the choice.
 
     Args:
         update: makes update number i (from 0) on a copy.

@@ -148,8 +148,8 @@ class Trainer:
     def fit(self, train: Given, validation: Given) -> Fit:
         """Train the network, restore the weights of the best epoch on `validation`, and switch to eval mode.
 
-        Ctrl-C and SIGTERM stop training between two batches. With several processes, each process must call `fit` with
-        the same arguments; each process trains on an equal share of every batch.
+        Ctrl-C and SIGTERM stop training between two batches. If there are several processes, all must call `fit` with
+        the same arguments. Each process then trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style

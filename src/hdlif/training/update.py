@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch, with gradient clipping and an accelerator's precision."""
+"""Optimiser updates from one batch, in an accelerator's precision and with gradient clipping."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """Return a rule's step. Raise `TrainingError` if it is not a `Step`."""
+        """Return a rule's step, or raise `TrainingError` if `step` is not a `Step`."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(

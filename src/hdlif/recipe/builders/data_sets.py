@@ -93,7 +93,7 @@ class Described:
 
     @property
     def resizes(self) -> bool:
-        """Return whether samples are maps of pixels, which can be resized."""
+        """Return whether samples are pixel maps, which can be resized."""
         return self.input.kind in ("image", "events")
 
 

@@ -102,7 +102,7 @@ def _likely_module(missing: str) -> str:
 
 
 def _defined(place: Any, module: str, missing: str) -> str:
-    """Return the end of an error message, which lists the names defined in a module, package or class."""
+    """Return the end of an error message that lists the names defined in a module, package or class."""
     names = [name for name in vars(place) if not name.startswith("_")]
     if inspect.ismodule(place):
         own = f"{place.__name__}."

@@ -67,7 +67,7 @@ WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weigh
 
 
 def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = False) -> None:
-    """Set the quantisers of the layers listed in weights.layers, weights.keep_float and weights.quantise.
+    """Set the quantisers of the layers listed in `weights.layers`, `weights.keep_float` and `weights.quantise`.
 
     Args:
         keep_weights: whether replaced layers keep their weights.
@@ -175,7 +175,7 @@ SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if spikes.layers lists a missing layer, or a layer with a different number of levels."""
+    """Raise `RecipeError` if `spikes.layers` lists a missing layer or a layer with a different number of levels."""
     from hdlif.nn import Neuron
 
     stated = SPIKES.read(recipe.spikes).layers

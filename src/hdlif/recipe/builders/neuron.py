@@ -142,7 +142,7 @@ class AnyNeuron(Part):
         return make
 
     def _time_constants(self) -> dict[str, Callable[[Place], Any]]:
-        """Return the initialisers for the leaks in neuron.time_constants. Raises `RecipeError`."""
+        """Return the initialisers for the leaks in `neuron.time_constants`. Raises `RecipeError`."""
         stated = getattr(self, "time_constants", False)
         if stated is False:
             return {}
@@ -172,7 +172,7 @@ def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
-    """Return a factory of recurrent layers, which also receive a convolution of their previous outputs."""
+    """Return a factory for recurrent layers, which also receive a convolution of their previous outputs."""
 
     def layer(place: Place) -> Temporal:
         from hdlif.models import led_back
@@ -356,7 +356,7 @@ def build_neuron(recipe: Recipe) -> NeuronFactory:
 
 
 def check_parallel(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if neuron.parallel lists a layer that the network does not have."""
+    """Raise `RecipeError` if `neuron.parallel` lists a layer that the network does not have."""
     parallel = recipe.neuron.arguments.get("parallel")
     if not isinstance(parallel, list):
         return

@@ -222,7 +222,7 @@ class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdli
 
 
 class Items(OwnDataSection, _Fitted, _Timed):
-    """A data set of your own, package.module:Name, or a data set from an installed package."""
+    """Your own data set, given as package.module:Name, or a data set from an installed package."""
 
     FIND: ClassVar[At] = At("hdlif.data.sources.items:Items")
     said = "a data set of your own"
@@ -254,7 +254,7 @@ def found_kind(kind: str) -> type[OwnDataSection] | None:
 
 
 def is_items(kind: object) -> bool:
-    """Return whether a kind is a custom data set: package.module:Name, or a name that an installed package offers.
+    """Return whether a kind is a custom data set: `package.module:Name`, or a name that an installed package offers.
 
     Names of shipped data sets take precedence.
     """
@@ -264,7 +264,7 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys that at least one of `kinds`, by default all kinds, accepts."""
+    """Return the keys that at least one of `kinds` (by default, of all kinds) accepts."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 
@@ -283,7 +283,7 @@ def kind_of(samples: str | None) -> str:
 def is_there(data: str) -> bool:
     """Return whether the value of `--data` names custom data.
 
-    Custom data are an existing path, a pattern of shards, package.module:Name, or a name from an installed package.
+    Custom data are an existing path, a pattern of shards, `package.module:Name`, or a name from an installed package.
     """
     # os.path returns False for invalid paths; Path's own methods raise for long names.
     there = os.path.exists(data)  # noqa: PTH110

@@ -199,7 +199,7 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if activity.sops lists a layer without operations to count."""
+    """Raise `RecipeError` if `activity.sops` lists a layer without operations to count."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return
@@ -213,7 +213,7 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
-    """Return the object that mixes batches, or None if the recipe mixes no batches."""
+    """Return the object that mixes batches, or None if the recipe does not mix batches."""
     check_pairs(recipe)
     if recipe.data.mixup is None:
         return None

@@ -47,7 +47,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` if several processes are requested, or started by torchrun, for single-process work."""
+    """Raise `RecipeError` if several processes are requested, or started by torchrun, for a single-process task."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -58,7 +58,7 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
     """Join the processes with NCCL on GPUs or gloo on CPUs and return the accelerator of this process.
 
-    The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process by
+    The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process with
     SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes.
     """
     world_size = devices * nodes

@@ -77,7 +77,7 @@ def load_with_data(
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
 ) -> tuple[Recipe, OwnData]:
-    """Inspect custom data, derive a recipe with `builders.defaults`, print the choices, and return recipe and data."""
+    """Inspect custom data, derive a recipe with `builders.defaults`, and print the choices."""
     if data is None:
         raise RecipeError(NOTHING_TO_TRAIN)
     if data in builders.DATA:
@@ -198,7 +198,7 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def names_path(data: str | None) -> bool:
-    """Return whether the value of `--data` names existing custom data, and not a shipped data set."""
+    """Return whether the value of `--data` names existing custom data rather than a shipped data set."""
     return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
@@ -222,7 +222,7 @@ def write_files(out: Path, found: OwnData) -> None:
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe with the data path of the run in `out` if the data are the same but have moved."""
+    """Return the recipe, with the data path of the run in `out` if the same data have only moved."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:

@@ -1,8 +1,8 @@
 """Store the study of a sweep in a journal file that processes on any number of machines share.
 
 Optuna's heartbeats detect trials whose process died, but need a database. hdlif detects such trials with locks. Each
-trial's process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, its process
-has stopped. Another process resumes a stopped trial from the last checkpoint, under the same number.
+trial's process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, the trial's
+process has stopped. Another process resumes a stopped trial from the last checkpoint, under the same number.
 """
 
 import os
@@ -35,7 +35,7 @@ _FIRST = b'{"op_code"'
 
 
 class _Journal(JournalFileBackend):
-    """An Optuna journal that raises `TrainingError` if it cannot be written."""
+    """An Optuna journal that raises `TrainingError` if writing fails."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line, which a full disk can cause, because an appended line would be unreadable."""
+    """Remove a partial last line, such as a full disk leaves, because a line appended to it would be unreadable."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))

@@ -210,7 +210,7 @@ def in_percent(mean: float, std: float | None) -> str:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One training run of a search.
+    """One training run in a search.
 
     Attributes:
         state: complete, pruned, failed, running or waiting.

@@ -131,7 +131,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs [T, B, n], processed with `after_own`, and the classes, int64 [B]."""
+        """Return outputs [T, B, n], averaged by `after_own` if `own_steps` is set, and classes, int64 [B]."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]

@@ -263,7 +263,7 @@ separately; "all", in any other way, so they are kept until the batch ends."""
 class AnswerCounter:
     """A counter of correct predictions, called in order with the outputs of the steps that have a loss.
 
-    If the task has an attribute `right_by` other than "all", memory does not grow with the number of steps.
+    If the task has an attribute `right_by` other than "all", memory use does not grow with the number of steps.
 
     Args:
         steps: the steps with a loss.
