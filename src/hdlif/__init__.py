@@ -1,7 +1,7 @@
 """HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch.
 
 `import hdlif` is fast because each name is imported on first use. `hdlif.Session`, `hdlif.Stream`, `hdlif.predict` and
-`hdlif.runtime` need no PyTorch.
+`hdlif.runtime` do not need PyTorch.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 A penalty covers the time steps that have an autograd graph. The count H(s) of a spike s >= 0, which is 1 if s > 0 and
 otherwise 0, has no useful derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences the
-smallest spikes first. Silent neurons get no gradient.
+smallest spikes first. Silent neurons receive no gradient.
 """
 
 from collections.abc import Callable, Iterable, Mapping

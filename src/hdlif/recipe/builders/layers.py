@@ -109,7 +109,7 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
 
 
 def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
-    """Return the layers that match a pattern. Raises `RecipeError` if a pattern matches no layer."""
+    """Return the layers that match a pattern. Raises `RecipeError` if a pattern does not match any layer."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
             fix = did_you_mean(pattern, layers)

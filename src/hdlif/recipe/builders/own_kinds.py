@@ -264,7 +264,7 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys that at least one of `kinds` (by default, of all kinds) accepts."""
+    """Return the keys that any of `kinds` accepts; `kinds` defaults to all kinds."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 

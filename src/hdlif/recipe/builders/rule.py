@@ -45,7 +45,7 @@ class Rule(Part):
 
 
 class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
-    """Back-propagation through all time steps; its memory grows with the number of steps."""
+    """Back-propagation through all time steps, in memory that grows with the number of steps."""
 
     reduce: Reductions = field("mean", "Reduction of all steps' logits before the loss: their mean or sum.")
     loss: Loss = field("reduced", "Compute the loss at each step, or once for the reduced output.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SGD(Part, kind="sgd", makes=At("hdlif.training.optimization:nesterov")):
-    """SGD with Nesterov momentum, which training.momentum sets."""
+    """SGD with Nesterov momentum; the key training.momentum sets the coefficient."""
 
 
 class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:adam")):
@@ -102,7 +102,7 @@ class _OwnSchedule:
 
 
 def try_optimization(training: TrainingConfig) -> None:
-    """Raise `RecipeError` if the optimiser cannot step or the schedule returns no factor.
+    """Raise `RecipeError` if the optimiser cannot step or the schedule does not return a factor.
 
     Shipped optimisers and schedules without arguments are not tested.
     """

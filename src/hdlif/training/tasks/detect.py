@@ -265,8 +265,8 @@ def _there(target: Tensor) -> list[NDArray[np.float32]]:
 def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return whether each predicted box of an image is correct at each overlap threshold in `IOUS`, [N, 10].
 
-    Boxes are matched in descending order of score, each to the unmatched true box of the same class with the largest
-    sufficient overlap.
+    In descending order of score, each box is matched to the free true box of the same class with the largest sufficient
+    overlap.
 
     Args:
         found: the predicted boxes, the highest score first.
