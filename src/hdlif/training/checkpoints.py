@@ -78,7 +78,7 @@ class RunFiles:
         return self.out / run_folder.EPOCH.format(number)
 
     def exist(self) -> bool:
-        """Return whether the folder contains a training run, stopped or finished."""
+        """Return whether the folder contains a stopped or finished training run."""
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:

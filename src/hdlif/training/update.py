@@ -202,9 +202,9 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
     """Compile `model` with torch.compile once for all time steps, and return the compiled function.
 
     In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
-    requires four graphs: for the first step of a sequence and for later steps, each with and without gradients. The
-    function also runs steps without gradients one by one, although rules request several steps at a time. The compiled
-    function uses the model's own parameters, names and hooks.
+    requires four graphs: for the first step of a sequence and for later steps, each with and without gradients. Steps
+    without gradients also run one by one, even if a rule requests several steps at a time. The compiled function uses
+    the model's own parameters, names and hooks.
     """
 
     # A function, because a compiled module would become a second child of its owner.

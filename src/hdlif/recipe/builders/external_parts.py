@@ -136,7 +136,7 @@ def offers(group: str) -> dict[str, list[Offer]]:
 
 
 def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
-    """Import the part for a kind that is not in `ours`: `package.module:Name`, or the name of an entry point.
+    """Import the part for a kind that is not in `ours`: either `package.module:Name` or an entry point's name.
 
     Raises:
         RecipeError: the part does not exist, several packages offer it, or it cannot be imported.
