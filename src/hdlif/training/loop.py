@@ -228,7 +228,7 @@ class TrainingLoop:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Use the given or resumed number of threads, or choose a number; log and print a measured number."""
+        """Set the number of threads as given or resumed, or else choose it; log and print a measured number."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:

@@ -83,7 +83,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Add the name of any missing package that the run in OUT needs to a `RecipeError` or `DataError`."""
+    """Extend a `RecipeError` or `DataError` with the name of any missing package that the run in OUT needs."""
     try:
         yield
     except (RecipeError, DataError) as error:
