@@ -1,7 +1,7 @@
 """HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch.
 
-`import hdlif` is fast, because each name is imported on first use. `hdlif.Session`, `hdlif.Stream`, `hdlif.predict` and
-`hdlif.runtime` need no PyTorch.
+`import hdlif` is fast because each name is imported on first use. `hdlif.Session`, `hdlif.Stream`, `hdlif.predict` and
+`hdlif.runtime` do not need PyTorch.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ __all__ = ["__version__", *_AT, *_PACKAGES]
 
 
 def names_at(package: str, at: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package that imports its names on first use.
+    """Return a `__getattr__` function that imports a package's names on first use.
 
     Args:
         package: the package's name, for the error.

@@ -1,12 +1,12 @@
-"""Run the command line in its own process, and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
+"""Run the command line in its own process and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
 
-The first SIGINT raises KeyboardInterrupt: hdlif leaves no partial file and ends its child processes. Further signals
-are ignored for `PATIENCE` seconds; a later signal ends the process immediately. During training,
+The first SIGINT raises KeyboardInterrupt, so hdlif can remove partial files and end its child processes. Further
+signals are ignored for `PATIENCE` seconds; after that, a signal ends the process immediately. During training,
 `hdlif.training.interruption` holds back the first SIGINT, so the second SIGINT raises KeyboardInterrupt. After an
 interrupt, the exit code is 130, and no traceback is shown.
 
-While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and some turn it into another
-error. A SIGINT during an import therefore ends the process immediately; no work is lost.
+While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and others raise a different
+error. A SIGINT during an import therefore ends the process immediately, without loss of work.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class _Unraisable(Protocol):
 
 
 class Interrupts:
-    """A SIGINT handler, active from `hear` until `end`; `first` is the time of the first signal."""
+    """A SIGINT handler that is active from `hear` until `end`; `first` is the time of the first signal."""
 
     def __init__(self) -> None:
         self.first: float | None = None

@@ -1,7 +1,7 @@
 """The recipe, which contains all settings of a training run as frozen, typed values.
 
-A `Component` is a part chosen by name, with its arguments as written in the file. `hdlif.recipe.builders` contains a
-class per kind of part, which checks the arguments.
+A `Component` is a recipe part selected by name, with its arguments as written in the recipe file.
+For each kind of part, `hdlif.recipe.builders` contains a class that checks the arguments.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def _if_plain(values: Any) -> Any:
 
 
 class Component(BaseModel):
-    """A part chosen by name, with its `kind` and the arguments of this kind."""
+    """A recipe part selected by name: its `kind`, and the arguments for this kind."""
 
     # A checkpoint stores the recipe as canonical JSON, so values are JSON values, without NaN and infinity.
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
@@ -94,7 +94,7 @@ class _Section(BaseModel):
 
 
 class MixupConfig(_Section):
-    """Mixup and CutMix, drawn once per batch as in timm; `training.label_smoothing` smooths the mixed labels."""
+    """Settings for Mixup and CutMix, drawn per batch as in timm; `training.label_smoothing` smooths mixed labels."""
 
     mixup_alpha: float = Field(0.8, ge=0, description="Parameter of mixup's Beta distribution; 0 turns mixup off.")
     cutmix_alpha: float = Field(1.0, ge=0, description="Parameter of CutMix's Beta distribution; 0 turns CutMix off.")
@@ -166,7 +166,7 @@ _Augmentation = Annotated[Annotated[Word, Tag("name")] | Annotated[Component, Ta
 
 
 class DataConfig(_Section):
-    """The data set, its split and its batches; all other keys are arguments of the data set's kind."""
+    """The data set, its split and its batches; all other keys are arguments for the kind of data set."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -198,7 +198,7 @@ class DataConfig(_Section):
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
-        """Return the arguments of the data set's kind."""
+        """Return the arguments for the kind of data set."""
         return dict(self.__pydantic_extra__)
 
 
@@ -277,7 +277,7 @@ class TrainingConfig(_Section):
 
 
 class StartConfig(_Section):
-    """The trained network whose weights a training run starts from; `hdlif train --from` writes this section."""
+    """The trained network that provides the initial weights; `hdlif train --from` writes this section."""
 
     network: Text = Field(description="Name of a trained network, a checkpoint, or a run folder.")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of its weights file.")

@@ -42,11 +42,11 @@ class ResetError(HdlifError, AttributeError):
 
 
 class ParameterError(HdlifError, ValueError):
-    """Raised when a module's parameter has a value for which its computation is not valid."""
+    """Raised when a parameter has a value that makes a module's computation invalid."""
 
 
 class EquationError(HdlifError, ValueError):
-    """Raised when a neuron's equation cannot be compiled; the message begins with the position in its file."""
+    """Raised when a neuron's equation cannot be compiled; the message begins with the position in the file."""
 
 
 class DataError(HdlifError):
@@ -80,11 +80,11 @@ class AllocationError(HdlifError, MemoryError):
 
 
 class LoweringError(HdlifError):
-    """Raised when a module has no deployed form."""
+    """Raised when a module cannot be deployed."""
 
 
 class ConversionError(HdlifError):
-    """Raised when a network has parts that cannot be converted to spiking parts."""
+    """Raised when a network has layers that cannot be converted to spiking layers."""
 
 
 class MissingExtraError(HdlifError, ImportError):
@@ -117,7 +117,7 @@ class OutputError(HdlifError):
 
 
 class MachineError(HdlifError):
-    """Raised when the machine refuses access to a file, or has no memory left, at an unexpected point."""
+    """Raised when the operating system unexpectedly denies access to a file or runs out of memory."""
 
     exit_code = 1
 
@@ -125,7 +125,7 @@ class MachineError(HdlifError):
 def pip_install(extras: str) -> str:
     """Return the command that installs extras of hdlif from the source of the current installation.
 
-    In direct_url.json (PEP 610), pip records the source of an installation that was not from a package index.
+    For an installation from any source except a package index, pip records the source in direct_url.json (PEP 610).
     """
     import json
     import shlex
@@ -145,7 +145,7 @@ def pip_install(extras: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Escape the unprintable characters in `text`, including line breaks, in Python's notation.
+    r"""Escape unprintable characters in `text`, including line breaks, as Python's `repr` does.
 
     >>> print(printable("a\nb \x1b[31m é"))
     a\nb \x1b[31m é
@@ -156,7 +156,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Escape the unprintable characters in `text` except line breaks, so it is safe to show on a terminal."""
+    """Escape unprintable characters in `text` except line breaks, so the result is safe to show on a terminal."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -175,18 +175,18 @@ def brief(value: object) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message; messages of torch may have many lines."""
+    """Return the first line of an error's message, because PyTorch's messages may have many lines."""
     return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
 
 
 def reason(error: BaseException) -> str:
-    """Return the reason in a library's or the system's error as short text; omit an `OSError`'s number and path."""
+    """Return a short description of an error, without the number and path of an `OSError`."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
 
 
 def some(names: Sequence[str], most: int, between: str = ", ") -> str:
-    """Join the first `most` names with `between`, and append the number of omitted names.
+    """Join the first `most` names with `between` and append the number of omitted names.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')
@@ -199,7 +199,7 @@ MOST_NAMES = 32
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the accepted or nearest names, and the likeliest name.
+    """Return the end of an error message about an unknown name: accepted names, and the most similar name, if any.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'
@@ -220,4 +220,4 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
 
 
 def say_nothing(line: str) -> None:
-    """Ignore a progress line; this function is the default value of arguments named `say`."""
+    """Ignore a progress line; this function is the default for arguments named `say`."""

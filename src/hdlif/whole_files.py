@@ -1,6 +1,6 @@
-"""Write files atomically, even from several processes on one machine or on several.
+"""Write files atomically, even from several processes on one or more machines.
 
-Links at the path of a written file are never followed. Only regular files up to a given size are read, because a FIFO
+A link at the path of a written file is never followed. Only regular files up to a given size are read, because a FIFO
 could block forever and a device has no size.
 """
 
@@ -19,7 +19,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """Open a regular file with `flags`, without blocking, and return its descriptor.
+    """Open a regular file with `flags` without blocking and return the file descriptor.
 
     Raises:
         OSError: `path` is not a regular file, or is a link and `flags` include NO_LINK.
@@ -56,9 +56,9 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path to write to; the file replaces `path` at the end, or is removed after an error.
+    """Yield a temporary path to write to; the file replaces `path` at the end or is removed after an error.
 
-    If several processes write the same file, the last write remains. A link at `path` is replaced, and its target stays
+    If several processes write the same file, the last write wins. A link at `path` is replaced, and its target stays
     unchanged.
 
     Args:
@@ -82,7 +82,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path, names: Collection[str]) -> None:
-    """Remove temporary files that killed processes left for `names`; no other process may be writing these files."""
+    """Remove the temporary files for `names` that killed processes left; no other process may be writing `names`."""
     for path in folder.iterdir():
         if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Find trained networks by name, and copy them from a zoo.
+"""Find trained networks by name and copy them from a zoo.
 
 A zoo is a folder or a web address with manifest.json and three files per network:
 
@@ -34,7 +34,7 @@ _FIX = "give --from the folder zoo of hdlif's repository, or the https:// addres
 
 
 def manifest(source: str | None = None) -> dict[str, dict[str, Any]]:
-    """Return the networks of a zoo: {name: {"data", "metric", "value", "interval", "licence", "files"}}.
+    """Return the networks in a zoo: {name: {"data", "metric", "value", "interval", "licence", "files"}}.
 
     Args:
         source: a folder or a web address; by default the zoo of the checkout that this package is installed from.
@@ -82,9 +82,9 @@ def get(name: str, *, source: str | None = None, to: Path | None = None) -> list
 
 
 def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
-    """Return a path unchanged; for the name of a trained network, return the path of its file.
+    """Convert the name of a trained network to the path of its file, or return a path unchanged.
 
-    A file or folder takes precedence over a name. Text with a dot or a slash cannot be a name, and is returned
+    A file or folder takes precedence over a name. Text that contains a dot or a slash is never a name and is returned
     unchanged.
 
     Raises:
@@ -108,7 +108,7 @@ def network_names() -> list[str]:
 
 
 def cache() -> Path:
-    """Return the folder of downloaded networks; as XDG requires, a relative XDG_CACHE_HOME is ignored."""
+    """Return the folder for downloaded networks; as XDG requires, a relative XDG_CACHE_HOME is ignored."""
     stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = stated if stated.is_absolute() else Path(os.path.expanduser("~"), ".cache")  # noqa: PTH111 - may be without
     return base / "hdlif" / "networks"
@@ -125,7 +125,7 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
 
 
 def _read(source: str | None, name: str, most: int) -> bytes:
-    """Return a zoo's file of at most `most` bytes, or raise `InputError`; accept plain HTTP only from localhost."""
+    """Read a zoo file of at most `most` bytes, or raise `InputError`; accept plain HTTP only from localhost."""
     import urllib.request
     from http.client import HTTPException
     from urllib.parse import urlsplit

@@ -1,6 +1,6 @@
-"""Read and write recipes, and build objects from recipes with `builders`.
+"""Read and write recipes and, with `builders`, build objects from recipes.
 
-Names are imported lazily, so code for run files does not import pydantic.
+Names are imported lazily, so code that reads run files does not import Pydantic.
 """
 
 from hdlif import names_at

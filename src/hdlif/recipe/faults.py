@@ -1,4 +1,4 @@
-"""Make one-line error messages for a recipe's keys, with the given value and the accepted values."""
+"""Create one-line error messages for a recipe's keys, with the given value and the accepted values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,8 @@ Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error about an unknown key, which may explain a missing key, or otherwise the first error."""
+    """Return the first error about an unknown key, if any, or else the first error."""
+    # An unknown key may explain a missing key.
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
@@ -104,7 +105,7 @@ def explain(
 
 
 def _wanted(error: ErrorDetails, path: Keys) -> str:
-    """Return pydantic's description of the accepted values."""
+    """Return Pydantic's description of the accepted values."""
     message = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     said = re.sub(r"a valid dictionary or instance of \w+|a valid dictionary", "a mapping", message)
     items = [part + 1 for part in path if isinstance(part, int)]
@@ -112,12 +113,12 @@ def _wanted(error: ErrorDetails, path: Keys) -> str:
 
 
 def _words(error: ErrorDetails) -> list[str]:
-    """Return the accepted names, which pydantic lists as 'a', 'b' or 'c'."""
+    """Return the accepted names, which Pydantic lists as 'a', 'b' or 'c'."""
     return re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
 
 
 def _path_of(error: ErrorDetails, tree: Any) -> Keys:
-    """Return the keys that lead to an invalid value, without pydantic's names for the branches of a union."""
+    """Return the keys that lead to an invalid value, without Pydantic's names for the branches of a union."""
     path: list[str | int] = []
     *outer, last = error["loc"] or ("",)
     for part in outer:
@@ -139,7 +140,7 @@ def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
 
 
 def _places(path: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
-    """Return the keys in sections that the user may mean by an alias or an unknown top-level key."""
+    """Return the section keys that a user may have meant by an alias or an unknown top-level key."""
     key = ALIASES.get(path[-1], "")
     if key and ".".join(path) in (path[-1], f"{key.rpartition('.')[0]}.{path[-1]}"):
         return [key]

@@ -1,9 +1,9 @@
-"""Read and write recipes, with base recipes and overrides; each error message contains the key.
+"""Read and write recipes, with base recipes and overrides; each error message contains the relevant key.
 
-A recipe with a `base` lists only its differences from the base. A base recipe has no base itself. A section with a
-`kind` replaces the section of the base. A section without a `kind` is merged with the base's section key by key. A base
-is a shipped recipe, or a file at or below the folder of the recipe. Error messages never quote a base file, which may
-not be a recipe.
+A recipe with a `base` lists only its differences from the base. A base recipe cannot itself have a base. A section with
+a `kind` replaces the base's section. A section without a `kind` is merged with the base's section key by key. A base is
+a shipped recipe, or a file in the recipe's folder or below. Error messages never quote a base file, because the file
+may not be a recipe.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Return a recipe with single values replaced, as `load_recipe` does. Raises `RecipeError`."""
+    """Return a recipe after replacing single values as `load_recipe` does. Raises `RecipeError`."""
     tree = recipe.model_dump(mode="json")
     for override in overrides:
         replace_value(tree, override)
@@ -117,7 +117,7 @@ def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[st
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
-    """Check keys as in a recipe's section `data`, and return this section; errors begin with `name`.
+    """Check keys as in a recipe's section `data`, and return this section; error messages begin with `name`.
 
     Raises:
         RecipeError: as in `load_recipe`.
@@ -147,7 +147,7 @@ def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
 
 
 def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: str = "recipes") -> Path:
-    """Return the path, with links resolved, of a base file at or below `folder`, which contains the recipe or table.
+    """Return the resolved path of a base file in or below `folder`, which contains the recipe or table.
 
     Args:
         seen: beginning of error messages.
@@ -182,7 +182,7 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
-    """Return the name of a recipe, and the keys in its file.
+    """Return the name of a recipe and the keys in the recipe's file.
 
     Args:
         hidden: text that replaces path and content in errors.

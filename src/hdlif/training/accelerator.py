@@ -23,7 +23,7 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """The device, the precision and the distributed process in which networks run.
+    """The device and precision for running networks, and the distributed process.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size
@@ -56,7 +56,7 @@ class Accelerator:
         self.precision, self.scaler = precision, scaler
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device, and return the module that computes losses: a DDP wrapper with several ranks."""
+        """Move a model to the device and return the model, wrapped in DDP if there are several ranks."""
         model.to(self.device, torch.float64 if self.precision == "64-true" else None)
         if self.world_size == 1:
             return model
@@ -80,7 +80,7 @@ class Accelerator:
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Back-propagate a loss and accumulate its gradients; a scaler, if any, scales the loss first."""
+        """Back-propagate a loss, scaled if there is a scaler, and accumulate the gradients."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def without_averaging(self, wrapped: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:
@@ -88,7 +88,7 @@ class Accelerator:
         return wrapped.no_sync() if enabled and isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the scaler's state, or {} without a scaler."""
+        """Return the scaler's state, or {} if there is no scaler."""
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Penalties on spike activity, which reduce compute, energy and time at some cost in accuracy.
 
-A penalty covers the time steps that have an autograd graph. The count H(s) of a spike s >= 0, 1 if s > 0, has no
-derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences the smallest spikes first. Silent
-neurons get no gradient.
+A penalty covers the time steps that have an autograd graph. The count H(s) of a spike s >= 0, which is 1 if s > 0 and
+otherwise 0, has no useful derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences the
+smallest spikes first. Silent neurons receive no gradient.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ class Penalty(Protocol):
     """Types of layers to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return batch means for one pass of a layer, without keeping its feature maps in memory."""
+        """Return batch means for one pass through a layer, without keeping feature maps in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
         """Return the penalty."""
@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·(density - target)+, summed over layers or, without `per_layer`, for the mean density."""
+    """The penalty weight·(density - target)+, summed over layers, or of the mean density without `per_layer`."""
 
     target: float
     weight: float = 1.0
@@ -103,7 +103,7 @@ class Budget:
             raise ValueError(f"sops = {self.sops}; a budget must be above 0")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return the synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
+        """Return the synaptic operations per image and step, for `x` [N, ...] and `output` [N, ...]."""
         assert isinstance(layer, QuantLayer)
         with torch.no_grad():
             weight = layer.weight_q()
@@ -130,7 +130,7 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """Return x in float32 or wider, because sums over a batch overflow float16."""
+    """Return `x` in float32 or wider, because sums over a batch can overflow float16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -153,7 +153,7 @@ def count(spikes: Tensor) -> Tensor:
 
 
 class Watch:
-    """A recorder of a penalty's layer measures, for forward passes that build an autograd graph.
+    """A recorder of a penalty's layer measures during forward passes that build an autograd graph.
 
     `nn.carrying` passes `measures` along with the steps of each forward pass.
 
@@ -173,7 +173,7 @@ class Watch:
         self._watched = [name for name, module in model.named_modules() if module in self.measures]
 
     def add(self, name: str, measured: Tensor) -> None:
-        """Record the measures of one pass of the layer `name`."""
+        """Record the measures of one pass through the layer `name`."""
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:

@@ -18,8 +18,8 @@ _PREFIX = "average."
 class Average:
     """The average w̄ <- d·w̄ + (1 - d)·w of all parameters, computed after each optimiser update n = 1, 2, ....
 
-    The factor d = min(decay, n/(n + 9)) is small at the start, which quickly removes the initial weights. Batch-norm
-    statistics are not averaged but re-estimated with w̄ (`training.reestimate`).
+    The factor d = min(decay, n/(n + 9)) is small at the start, so the initial weights quickly lose their influence.
+    Batch-norm statistics are not averaged but re-estimated with w̄ (`training.reestimate`).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -37,7 +37,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Use the averaged weights in the model inside the context, and restore the model's own weights afterwards."""
+        """Use the averaged weights in the model inside the context and restore the model's own weights afterwards."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._fill(self._values)
         try:

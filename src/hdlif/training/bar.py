@@ -10,14 +10,14 @@ from hdlif.errors import printable
 
 
 class _Name(ProgressColumn):
-    """A column with a task's label as plain text, because folder names may look like Rich markup."""
+    """A column that shows a task's label as plain text, because folder names may look like Rich markup."""
 
     def render(self, task: Task) -> Text:
         return Text(printable(task.description))
 
 
 class _Figures(ProgressColumn):
-    """A column with the loss and accuracy of a task, if known."""
+    """A column that shows the loss and accuracy of a task, if known."""
 
     def render(self, task: Task) -> Text:
         loss, accuracy = task.fields["loss"], task.fields["accuracy"]
@@ -26,7 +26,7 @@ class _Figures(ProgressColumn):
 
 
 class _Bar(Progress):
-    """A progress bar that is drawn only on terminals, because a file would contain only its last state."""
+    """A progress bar that is drawn only on terminals, because a file would contain only the bar's last state."""
 
     def start(self) -> None:
         if is_screen(self.console):

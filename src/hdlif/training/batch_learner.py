@@ -35,7 +35,7 @@ class BatchLearner:
     _answers: int = 0
 
     def learn(self, x: Tensor, target: Tensor) -> None:
-        """Train on a batch on the device, and advance the counters."""
+        """Train on a batch on the device and advance the counters."""
         counters = self.training.counters
         batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()
@@ -53,7 +53,7 @@ class BatchLearner:
         return batch
 
     def seed_noise(self) -> None:
-        """Seed torch's random numbers for the batch."""
+        """Seed torch's random number generator for the batch."""
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
@@ -66,7 +66,7 @@ class BatchLearner:
         return self.training.ranks.first and any(one.is_due() for one in self.training.checkpoints)
 
     def _update(self, batch: Batch) -> float:
-        """Update the network with a batch of independent samples, and return the loss."""
+        """Update the network with a batch of independent samples and return the loss."""
         training, accumulate = self.training, self.training.config.accumulate
         update, part = divmod(training.counters.step, accumulate)
         plan = training.rule.schedule(training.task.time_steps, training.generator("plan", update))
@@ -84,7 +84,7 @@ class BatchLearner:
         return loss
 
     def _update_on_parts(self, batch: Batch, streams: Streams) -> list[float]:
-        """Update the network with each part of a batch of streams, and return the losses of the parts."""
+        """Update the network with each part of a batch of streams and return the losses of the parts."""
         training, losses = self.training, []
         parts = list(streams.parts(batch.x, batch.target))
         answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
@@ -98,7 +98,7 @@ class BatchLearner:
         return losses
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
-        """Return a function that averages an update's loss over ranks, and exchanges counts and signals."""
+        """Return a function that averages an update's loss over ranks and exchanges counts and signals."""
         ranks = self.training.ranks
 
         def agree(loss: float) -> float:
@@ -122,7 +122,7 @@ class BatchLearner:
         self.training.counters.answers += self._answers
 
     def _explain(self, loss: float, batch: Batch, plan: Plan, before: Carry | None) -> str:
-        """Run the batch again without learning, and describe the first value that is not finite.
+        """Run the batch again without learning and describe the first value that is not finite.
 
         Args:
             before: state of the streams before the batch; None for independent samples.
@@ -145,7 +145,7 @@ class BatchLearner:
 
 
 def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
-    """Call `run`, and describe the first non-finite parameter or output of a layer, if any."""
+    """Call `run` and describe the first non-finite parameter or layer output, if any."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:

@@ -1,6 +1,7 @@
-"""The callback interface, with hooks into a training run and the attributes that hooks may read and change.
+"""The callback interface: hooks into a training run, and the attributes that hooks may read and change.
 
-A checkpoint stores the callbacks' plain values in the record under "callbacks", and tensors as callbacks.NAME.KEY.
+A checkpoint stores the callbacks' plain values in the record under "callbacks", and their tensors as
+callbacks.NAME.KEY.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Batch:
 
 
 class Training(Protocol):
-    """The interface of a training run for its callbacks.
+    """The interface that a training run offers to callbacks.
 
     Attributes:
         model, rule, task, config: the arguments of `Trainer`.
@@ -73,7 +74,7 @@ class Training(Protocol):
         """Send an event to `on_log` of every callback."""
 
     def say(self, line: str, *, warning: bool = False) -> None:
-        """Show a line to the user, and send the line as the event "message"."""
+        """Show a line to the user and send the line as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
         """Return 63 random bits for the current batch and rank, which are identical after a resume."""
@@ -83,7 +84,7 @@ class Training(Protocol):
 
 
 class Callback:
-    """Base class for callbacks. Every method does nothing by default.
+    """Base class for callbacks. By default, every method does nothing.
 
     A training run calls its callbacks in order, on every rank. To resume exactly, put all state into `state_dict` and
     draw random numbers with `training.seed_for(purpose)`.
@@ -108,7 +109,7 @@ class Callback:
         """Called before the first batch of this process, after `load_state_dict`."""
 
     def on_batch_start(self, training: Training, batch: Batch) -> Batch | None:
-        """Called before each batch. Return a batch to replace the given one, or None to keep it."""
+        """Called before each batch. Return a batch that replaces `batch`, or None to keep `batch`."""
 
     def on_update_end(self, training: Training) -> None:
         """Called after each optimiser step; a batch may have several steps, or share a step with other batches."""
@@ -117,14 +118,14 @@ class Callback:
         """Called after each batch, with the batch included in the counters."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
-        """Return a context for each validation; the context may change the network, for example to averaged weights."""
+        """Return a context for each validation, which may change the network, for example to use averaged weights."""
         return nullcontext()
 
     def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
         """Called inside `validation_context` after a validation; `best` is True for the best epoch so far."""
 
     def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
-        """Called after each validation. `training.counters.epoch` is the number of earlier epochs."""
+        """Called after each validation. `training.counters.epoch` does not yet include this epoch."""
 
     def on_train_end(self, training: Training) -> None:
         """Called after the last epoch."""
@@ -139,11 +140,11 @@ class Callback:
         """Called at the end of every training run, even if the run failed."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return the state for checkpoints: tensors and JSON values, by name."""
+        """Return the state for checkpoints: tensors and JSON values, keyed by name."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict` when a run resumes; `state` is {} if the checkpoint has no state of the callback."""
+        """Restore the state when a run resumes; `state` is {} if the checkpoint contains no state for this callback."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -181,7 +182,7 @@ def load_callback_states(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Yield each callback with its class name; a second callback of the same class is called NAME 2."""
+    """Yield each callback with its class name, or with "NAME 2" for a second callback of the same class."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__

@@ -1,8 +1,8 @@
 """Checkpoints: safetensors files with one metadata key, "hdlif", which contains a record as canonical JSON.
 
 A single metadata key makes files reproducible, because safetensors writes several keys in random order. Each file is
-flushed to disk under a temporary name and then renamed, so a checkpoint's path never contains an incomplete file. The
-"digest" in the record detects bytes that changed on disk. The digest is not a signature, because anyone who writes a
+flushed to disk under a temporary name and then renamed, so no incomplete file ever has a checkpoint's name. The
+"digest" in the record reveals bytes that changed on disk. The digest is not a signature, because anyone who writes a
 file can also write a digest. Everything read from a checkpoint is therefore treated as untrusted.
 """
 
@@ -127,7 +127,7 @@ def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
 
 
 def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write the model's parameters and buffers under their own names. Errors are the same as in `save`."""
+    """Write the model's parameters and buffers under their own names. Raises the same errors as `save`."""
     save(path, tensors=model.state_dict(), record=record)
 
 
@@ -184,7 +184,7 @@ def _as_command(folder: Path) -> str:
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (key, value in `one`, value in `other`) for each different field; a missing field has the value None."""
+    """Return (key, value in `one`, value in `other`) for each differing field; a missing field has the value None."""
     # Compare as JSON, the stored form of recipes, in which tuples are lists.
     first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
     return [
@@ -245,7 +245,7 @@ def restore_training(
 
 
 def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, parameter: Tensor) -> str:
-    """Return the checkpoint name of an optimiser state. Raise `TrainingError` if checkpoints cannot store the state."""
+    """Return a state's name in checkpoints, or raise `TrainingError` if checkpoints cannot store the state."""
     seen = None
     if not isinstance(key, str) or not key.isidentifier():
         seen = "under a name that is not an identifier"

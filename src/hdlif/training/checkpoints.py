@@ -25,7 +25,7 @@ _EPOCH = re.compile(re.escape(run_folder.EPOCH).replace(r"\{\}", "[0-9]+"))
 
 @dataclass(frozen=True)
 class SavedState:
-    """An undamaged checkpoint, and the error of the newer checkpoint that it replaces, if any."""
+    """An undamaged checkpoint; `damage` is the error from loading a newer checkpoint, or None."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -57,7 +57,7 @@ def newest_whole(newer: Path, older: Path) -> SavedState:
 
 
 class RunFiles:
-    """The files of a training run in `out`; with several ranks, only the first rank uses them.
+    """The files of a training run in `out`; if there are several ranks, only the first rank uses the files.
 
     Args:
         out: the run folder.
@@ -78,7 +78,7 @@ class RunFiles:
         return self.out / run_folder.EPOCH.format(number)
 
     def exist(self) -> bool:
-        """Return whether the folder contains a training run, stopped or finished."""
+        """Return whether the folder contains a stopped or finished training run."""
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
@@ -116,7 +116,7 @@ class RunFiles:
         return found
 
     def finish(self, model: nn.Module) -> None:
-        """Rename the best epoch's file to model.safetensors, and load this file into the model."""
+        """Rename the best epoch's file to model.safetensors and load this file into the model."""
         # The file is missing if a finished training run is resumed.
         if self.best.exists():
             self.best.replace(self.final)
@@ -161,7 +161,7 @@ class RunFiles:
 
 
 class Checkpoints(Callback):
-    """A callback that writes checkpoints into `out` on the first rank, and resumes from them.
+    """A callback that writes checkpoints into `out` on the first rank and resumes from them.
 
     The folder contains:
 

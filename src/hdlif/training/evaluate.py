@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, and re-estimate batch-norm statistics over all time steps.
 
-With a rule that stops at a random step, batch norm processes fewer late steps, so its running statistics are biased
+With a rule that stops at a random step, batch norm processes fewer late steps, so the running statistics are biased
 towards early steps. Re-estimated statistics weight all time steps equally.
 """
 
@@ -62,7 +62,7 @@ def evaluate(
 def answered(
     model: nn.Module, batches: Batches, *, time_steps: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the outputs [T, B, n], computed in eval mode, and the target of every batch.
+    """Yield the outputs [T, B, n] in eval mode and the target of every batch.
 
     Args:
         model, batches, device: as in `evaluate`.
@@ -79,8 +79,8 @@ def answered(
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
     """Replace the statistics of every `BatchNorm2d` and `MemBN` in place with their means over batches and T steps.
 
-    During re-estimation, batch norms normalise by the batch, as in training; all other modules are in eval mode.
-    Batches of equal size give all images the same weight.
+    During re-estimation, batch norms use batch statistics, as in training; all other modules are in eval mode. All
+    images have the same weight if all batches have the same size.
 
     >>> import torch
     >>> from hdlif.models import resnet

@@ -39,7 +39,7 @@ class Settings(Protocol):
 
 
 class InnerTraining(Training, Protocol):
-    """The interface of a training run for the learner and the validation.
+    """The interface that a training run offers to the learner and the validation.
 
     Attributes:
         network: the model in the form that is called, compiled and shared by ranks.

@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Interrupted(BaseException):
-    """The exception that stops training after a signal; only `Pending.check` raises it."""
+    """The exception that stops training after a signal; only `Pending.check` raises `Interrupted`."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -23,7 +23,7 @@ class Interrupted(BaseException):
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """Return `consequence` with the place where training stopped as an argument or, for SystemExit, as a note."""
+        """Return `consequence`, with the point where training stopped as an argument or, for SystemExit, as a note."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence
@@ -48,7 +48,7 @@ class Pending:
             raise Interrupted(number)
 
     def between(self, items: Iterable[_T]) -> Iterator[_T]:
-        """Yield each of `items` after a `check` for signals."""
+        """Yield each item of `items` after a `check` for signals."""
         for item in items:
             self.check()
             yield item

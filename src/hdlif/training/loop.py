@@ -1,9 +1,9 @@
-"""The training loop, which handles optimiser, precision and device; learning rules handle the time steps.
+"""The training loop, which handles the optimiser, precision and device; learning rules handle the time steps.
 
-Random numbers depend only on the seed and a counter: the epoch (data order), the step (dropout, mixup) or the update
-(the rule's plan). Counters, weights, momenta and callback state are therefore the complete state of a run. A run that
-is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints also contain
-the streams' state (`training.streaming`).
+Random numbers depend only on the seed and a counter. The counter is the epoch for data order, the step for dropout and
+mixup, and the update for a rule's plan. Counters, weights, momenta and callback state are therefore the complete state
+of a run. A run that is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams,
+checkpoints also contain the streams' state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class TrainingLoop:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Set the given or resumed number of threads, or choose a number; log and print a measured choice."""
+        """Set the number of threads as given or resumed, or else choose it; log and print a measured number."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:
@@ -248,7 +248,7 @@ class TrainingLoop:
         return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
-        """Return a function that runs update i on a copy of the network, uncompiled and always with the first batch."""
+        """Return a function that runs update `i` on an uncompiled copy of the network, always with the first batch."""
         config = self.config
         memo: dict[int, Any] = {}
         model = copy.deepcopy(self.model, memo).train()
@@ -329,7 +329,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Between two batches, stop for a signal or write a due checkpoint, as all ranks have agreed."""
+        """Between two batches, stop for a signal or write a due checkpoint, as agreed among all ranks."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:

@@ -57,7 +57,7 @@ class Log(Callback):
         training.ranks.led(self._open)
 
     def _open(self) -> None:
-        """Open the log files, and continue the existing files of a resumed training run."""
+        """Open the log files, continuing the existing files of a resumed training run."""
         from torch.utils.tensorboard import SummaryWriter
 
         path, board, keep_bytes = self.out / run_folder.METRICS, self.out / run_folder.TENSORBOARD, self._keep_bytes
@@ -119,7 +119,7 @@ class Log(Callback):
         return {"bytes": self._length()}
 
     def _length(self) -> int:
-        """Flush metrics.jsonl to the disk, and return its length."""
+        """Flush metrics.jsonl to the disk and return the file's length."""
         with self._written():
             os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size

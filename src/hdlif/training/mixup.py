@@ -38,7 +38,7 @@ class Mix:
         )
 
     def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return x [T or 1, B, C, ...] and targets [B, classes] with the fraction of each label; B must be even.
+        """Return `x` [T or 1, B, C, ...] and targets [B, classes] with the fraction of each label; B must be even.
 
         Args:
             x: [T or 1, B, C, ...], not modified.

@@ -30,10 +30,10 @@ SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | S
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters with weight decay and the parameters without, each in the model's order.
+    """Return the parameters with weight decay and those without weight decay, each in the model's order.
 
-    Vectors, scalars and per-step parameters of any shape have no weight decay, which would pull λ and θ to the middle
-    of their range.
+    Vectors, scalars and per-step parameters have no weight decay, because decay would pull λ and θ to the middle of
+    their ranges.
     """
     per_step = set(map(id, step_parameters(model)))
     decayed: list[nn.Parameter] = []
@@ -148,7 +148,7 @@ def constant(step: int, total: int) -> float:
 
 @dataclass(frozen=True)
 class Drops:
-    """Step decay, which multiplies the learning rate by `factor` after each of the fractions `at` of all steps.
+    """Step decay, which multiplies the learning rate by `factor` after each fraction of all steps that `at` lists.
 
     >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]

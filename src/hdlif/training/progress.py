@@ -111,7 +111,7 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
-    """Report and log the memory of the rule's traces, or raise an error if this memory exceeds the limit."""
+    """Report and log the memory that the rule's traces need, or raise an error if this memory exceeds the limit."""
     if not isinstance(training.rule, Tracing):
         return
     share = batch_size // training.ranks.count

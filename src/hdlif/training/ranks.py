@@ -1,7 +1,7 @@
 """Ranks: the processes of a training run, each of which trains on its share of every batch.
 
-Only the first rank reads and writes the run folder, and its exit code is the exit code of the run. All ranks agree on
-an error before they stop, so no rank waits for another.
+Only the first rank reads and writes the run folder, and the first rank's exit code is the run's exit code. All ranks
+agree on an error before they stop, so no rank waits for another.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Ranks:
         self.first = self.index == 0
 
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """Return this rank's contiguous part of each of `batches`; the ranks' parts, in order, form the batch.
+        """Return this rank's contiguous part of each batch; joined in rank order, the parts form the batch.
 
-        A last batch with fewer members than ranks is merged into the previous batch, so every rank gets a part.
+        A last batch with fewer samples than ranks is merged into the previous batch, so every rank gets a part.
 
         Raises:
             DataError: the only batch has fewer members than there are ranks.
@@ -93,7 +93,7 @@ class Ranks:
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
-        """Return a function that gathers tensors of any sizes from all ranks, or None with one rank."""
+        """Return a function that gathers tensors of any sizes from all ranks, or None if there is only one rank."""
         return None if self.count == 1 else self._each
 
     def _each(self, tensor: Tensor) -> list[Tensor]:
@@ -110,7 +110,7 @@ class Ranks:
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
-        """Return sums and maxima over ranks in one reduction, with the same bits on every rank."""
+        """Return sums and maxima over ranks, computed in one reduction, with the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
         packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
@@ -123,7 +123,7 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`. If any rank fails, the first rank raises the error, and others exit with 0.
+        """Return the result of `action`. If any rank fails, the first rank raises the error; others exit with code 0.
 
         Launchers kill all processes when one process fails, so only the first rank's exit code may be an error.
         """
@@ -142,7 +142,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """Run `action` only on the first rank, and return its result on every rank; errors end all ranks."""
+        """Run `action` only on the first rank and return the result on every rank; errors end all ranks."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
@@ -152,7 +152,7 @@ class Ranks:
         return chosen
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
-        """Run `action` on the first rank of every node, then on the other ranks, which find the files on disk."""
+        """Run `action` on the first rank of every node, then on the other ranks, which can reuse files on disk."""
         if self.count == 1:
             return action()
         leads = self.accelerator.local_rank == 0
@@ -166,7 +166,7 @@ class Ranks:
 
     @property
     def gather(self) -> Gather | None:
-        """Return the function with which batch norms normalise by the batch of all ranks, or None with one rank."""
+        """Return the function with which batch norms gather statistics from all ranks, or None if there is one rank."""
         return None if self.count == 1 else gathered
 
     @contextmanager

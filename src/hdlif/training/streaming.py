@@ -116,7 +116,7 @@ _NO_MEM_BN = "remove neuron.mem_bn"
 
 
 def _values_of_steps(module: nn.Module) -> str | None:
-    """Return the setting that removes a module's per-step parameters, or None without such parameters."""
+    """Return the setting that removes a module's per-step parameters, or None if the module has none."""
     if isinstance(module, BatchNorm2d):
         return None if module.time_steps is None else "set norm.per_step: false"
     if not isinstance(module, PerStep) or all(len(one) == 1 for one in module.parameters(recurse=False)):

@@ -37,7 +37,7 @@ class Teacher:
         self._shown, self._taken, self._channels, self._size = shown, taken, channels, size
 
     def beside(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the target of `learning.Distillation`, [B, 2·classes]: the labels, then the teacher's logits.
+        """Return the target for `learning.Distillation`, [B, 2·classes]: the labels, then the teacher's logits.
 
         Args:
             x: images that are constant in time, [1, B, C, H, W].

@@ -26,11 +26,11 @@ def adapt_temperatures(
     least: float = 1.0,
     mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> float:
-    """Raise, lower or keep the temperature of all Dspike surrogates, for the most accurate surrogate gradient.
+    """Raise, lower or keep the temperature of all Dspike surrogates so that the surrogate gradient is most accurate.
 
     The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
     surrogate gradient predicts the first set of slopes. The second set is (L(w + εd) - L(w - εd))/2ε, which depends on
-    the loss but not on surrogates. The network is in eval mode during the comparison.
+    the loss but not on the surrogates. The network is in eval mode during the comparison.
 
     Args:
         loss: returns the loss of one batch (of this rank's share of it), through all time steps.

@@ -1,7 +1,7 @@
-"""The number of threads for training on a CPU: PyTorch's default, or the fastest in a measurement.
+"""The number of threads for training on a CPU: PyTorch's default, or the number measured to be fastest.
 
-For small tensors, several threads can take longer than one thread. Threads wait for each other, so training with
-several threads suffers most from other programs. The best number of threads depends on network, batch and machine, so
+For small tensors, several threads can be slower than one thread. Threads wait for each other, so other programs slow
+down training most if several threads are used. The best number of threads depends on network, batch and machine, so
 hdlif measures update times on a copy of the network.
 """
 
@@ -74,7 +74,7 @@ def _in_words(seconds: float) -> str:
 
 @contextmanager
 def using_threads(count: int | None = None) -> Iterator[None]:
-    """Set the number of PyTorch's threads inside the context, and restore it afterwards.
+    """Set the number of PyTorch's threads inside the context and restore it afterwards.
 
     >>> import torch
     >>> from hdlif.training import using_threads
@@ -112,10 +112,10 @@ BUSY = 0.3
 
 
 def warning_of_others() -> str | None:
-    """Return a warning if cores were busy in the last minute, otherwise None.
+    """Return a warning if several of the machine's cores were busy in the last minute, otherwise None.
 
     In each operation, PyTorch's threads wait for the slowest thread. If two programs share two cores, an update with
-    two threads may take many times as long as with one thread.
+    two threads may take many times as long as an update with one thread.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
         return None
@@ -149,8 +149,8 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Each round times all numbers of threads on the same update. The first round only excludes slow numbers, unless no
-    other round follows. In each later round, times are divided by the time of the smallest number of threads. The
+    Each round times all numbers of threads on the same update. If other rounds follow, the first round only excludes
+    slow numbers of threads. In each later round, times are divided by the time of the smallest number of threads. The
     median ratio over rounds decides, so a short disturbance does not affect the choice.
 
     Args:

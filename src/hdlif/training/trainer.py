@@ -148,8 +148,8 @@ class Trainer:
     def fit(self, train: Given, validation: Given) -> Fit:
         """Train the network, restore the weights of the best epoch on `validation`, and switch to eval mode.
 
-        Ctrl-C and SIGTERM stop training between two batches. With several processes, each process calls `fit` with the
-        same arguments, and trains on an equal share of every batch.
+        Ctrl-C and SIGTERM stop training between two batches. If there are several processes, all must call `fit` with
+        the same arguments. Each process then trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
@@ -203,7 +203,7 @@ def _of_config(config: TrainingConfig) -> list[Callback]:
 class Patience(Callback):
     """A callback that stops training after `epochs` consecutive epochs without a better validation score.
 
-    A smaller loss at an equal score is no improvement. See `Callback` for an example.
+    A smaller loss at an equal score does not count as an improvement. See `Callback` for an example.
 
     Args:
         epochs: number of epochs, at least 1.

@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch, with back-propagation in an accelerator's precision and gradient clipping."""
+"""Optimiser updates from one batch, in an accelerator's precision and with gradient clipping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Agree = Callable[[float], float]
 
 
 class InPrecision(nn.Module):
-    """A wrapper that runs a model in an accelerator's precision; batch norms use the batch of all ranks.
+    """A wrapper that runs a model in an accelerator's precision, with batch-norm statistics from all ranks.
 
     Args:
         layout: memory format of each frame.
@@ -61,7 +61,7 @@ class InPrecision(nn.Module):
 
 
 class Updater:
-    """Optimiser updates of `model` from the plans of `rule`; `network` is the model in the precision of `accelerator`.
+    """An updater that trains `model` with the plans of `rule`; `network` is the model in `accelerator`'s precision.
 
     With several ranks, gradients are averaged once per update, in the backward pass of the update's last loss.
 
@@ -118,10 +118,10 @@ class Updater:
         hear: Callable[[Tensor], None] = lambda outputs: None,
         carry: Carry | None = None,
     ) -> float:
-        """Train on a batch [T or 1, B, ...] and return the loss per update, without penalty.
+        """Train on a batch [T or 1, B, ...] and return the loss per update, without the penalty.
 
-        Pass this rank's share of the batch as x and target; the returned loss covers all ranks. After a non-finite loss
-        on any rank, this update and all later updates are skipped.
+        Pass this rank's share of the batch as `x` and `target`; the returned loss covers all ranks. After a non-finite
+        loss on any rank, this update and all later updates are skipped.
 
         Args:
             share: weight of this batch in its update; less than 1 if several batches make one update.
@@ -161,7 +161,7 @@ class Updater:
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
-        """Step the optimiser with the accumulated gradients, and clear the gradients."""
+        """Step the optimiser with the accumulated gradients and clear the gradients."""
         scaler, optimizer = self._accelerator.scaler, self._optimizer
         if self._clip_norm is not None:
             if scaler is not None:
@@ -188,7 +188,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """Return a rule's step. Raise `TrainingError` if the rule yields no `Step`."""
+        """Return a rule's step, or raise `TrainingError` if `step` is not a `Step`."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(
@@ -199,12 +199,12 @@ class Updater:
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
-    """Compile `model` with torch.compile, once for all time steps, and return it as a function.
+    """Compile `model` with torch.compile once for all time steps, and return the compiled function.
 
     In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
-    takes four graphs: for the first step of a sequence and for later steps, with and without gradients. The function
-    also runs steps without gradients one by one, although rules request several steps at a time. The compiled function
-    uses the model's own parameters, names and hooks.
+    requires four graphs: for the first step of a sequence and for later steps, each with and without gradients. Steps
+    without gradients also run one by one, even if a rule requests several steps at a time. The compiled function uses
+    the model's own parameters, names and hooks.
     """
 
     # A function, because a compiled module would become a second child of its owner.

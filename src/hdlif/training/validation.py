@@ -87,11 +87,10 @@ class Validation:
     training: InnerTraining
 
     def run(self) -> Evaluation:
-        """Evaluate the epoch, and record the epoch if its `Task.better` is the largest so far.
+        """Evaluate the epoch and record it if `Task.better` returns the largest value so far.
 
-        Among equal scores, the epoch with the lowest loss is the best, because with few samples many epochs have the
-        same accuracy. Without validation samples, training samples are evaluated, and the last epoch counts as the
-        best.
+        Among epochs with equal scores, which are common with few samples, the epoch with the lowest loss is the best.
+        Without validation samples, training samples are evaluated, and the last epoch counts as the best.
         """
         training, ranks = self.training, self.training.ranks
         held_out = len(training.validation) > 0
@@ -113,7 +112,7 @@ class Validation:
         return result
 
     def _note(self, result: Evaluation, *, held_out: bool) -> bool:
-        """Record an epoch in the counters if it is the best so far, and return whether it is the best."""
+        """Record an epoch in the counters if it is the best so far, and return whether it is."""
         counters, score = self.training.counters, self.training.task.better(result)
         # A score that is not a number is better only than no score.
         least = -math.inf if counters.best_score is None else counters.best_score
@@ -143,7 +142,7 @@ class Validation:
 
     @contextmanager
     def _measured_network(self) -> Iterator[Tensor]:
-        """Enter the validation contexts, re-estimate batch norm on training samples, and yield these samples."""
+        """Enter the validation contexts, re-estimate batch norm on training samples, and yield the samples."""
         training, size = self.training, self.training.batch_size
         draws = training.generator("reestimation", 0)
         # Whole batches, so each sample has the same weight; an epoch has at least one batch.

@@ -1,7 +1,7 @@
-"""Functions that check the names and arguments in a recipe, and build the recipe's objects.
+"""Functions that check the names and arguments in a recipe and build the recipe's objects.
 
-Only this package resolves the names in recipes. The package has one module per section of a recipe. A module contains a
-class per kind, whose fields are the section's keys, and functions that build objects from these classes.
+Only this package resolves the names in recipes. The package has one module per section of a recipe. Each module
+contains one class per kind, with the section's keys as fields, and functions that build objects.
 """
 
 from hdlif.recipe.builders.checks import (

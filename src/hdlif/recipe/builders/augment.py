@@ -45,7 +45,7 @@ class Rotate(_OfSeries, kind="rotate", makes=At("hdlif.data.augment:rotate")):
 
 
 class Scale(_OfSeries, kind="scale", makes=At("hdlif.data.augment:scale")):
-    """Multiply each channel of a time series by a random factor about 1."""
+    """Multiply each channel of a time series by a random factor close to 1."""
 
 
 class ColorJitter(Augment, kind="color_jitter", makes=At("hdlif.data.augment:color_jitter")):
@@ -56,7 +56,7 @@ class ColorJitter(Augment, kind="color_jitter", makes=At("hdlif.data.augment:col
 
 
 class Zoom(Augment, kind="zoom", makes=At("hdlif.data.augment:zoom")):
-    """Enlarge or shrink images at random, and fill the border with the mean."""
+    """Enlarge or shrink images at random and fill the border with the mean."""
 
     largest: float = field(1.5, "Maximum factor of enlargement or reduction.")
 
@@ -119,7 +119,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check `data.augment` for a kind of samples, which is None before the data are inspected. Raises `RecipeError`."""
+    """Check `data.augment` for a kind of samples, or for None before the data are inspected. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -131,7 +131,7 @@ def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
 
 
 def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]:
-    """Build the augmentations in order, but return shipped augmentations without arguments as names."""
+    """Build the augmentations in order, except that shipped augmentations without arguments are returned as names."""
     return [part.build() or part.kind for part in read_augment(section, samples)]
 
 

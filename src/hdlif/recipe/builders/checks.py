@@ -49,7 +49,7 @@ _MAPS = ("map", "instances")
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first unknown name or wrong argument in the recipe.
 
-    `check_names` builds nothing and does not import PyTorch. `check` also tests whether listed layers exist and whether
+    `check_names` does not build anything or import PyTorch. `check` also tests whether listed layers exist and whether
     the network fits the task.
     """
     check_data(recipe)
@@ -65,7 +65,7 @@ def check_names(recipe: Recipe) -> None:
 
 
 def names_own_parts(recipe: Recipe) -> bool:
-    """Return whether a part of the recipe is custom or from an installed package."""
+    """Return whether any part of the recipe is custom or from an installed package."""
     return any(True for _ in own_kinds(recipe))
 
 
@@ -91,7 +91,7 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def try_update(recipe: Recipe, ranks: int = 1) -> None:
-    """Check with `try_traces` and one update on noise whether the rule can train the network. Raises `RecipeError`."""
+    """Check that the rule can train the network, using `try_traces` and one update on noise. Raises `RecipeError`."""
     import torch
 
     try_traces(recipe, ranks)
@@ -113,7 +113,8 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
     """Return the network to try and its device.
 
-    A network larger than `SMALL` is on "meta", without values. A smaller network is on the CPU, with the seed's values.
+    A network larger than `SMALL` is created on the "meta" device, without values. A smaller network is created on the
+    CPU, with values drawn from the seed.
     """
     import torch
 
@@ -127,7 +128,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Create tensors without values inside the context, and preserve torch's random state."""
+    """Create tensors without values inside the context and preserve torch's random state."""
     import torch
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
@@ -147,7 +148,7 @@ def without_values() -> Iterator[None]:
 
 @contextmanager
 def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
-    """Turn a rule's error about an unsupported network into a `RecipeError`."""
+    """Convert a rule's error about an unsupported network to a `RecipeError`."""
     try:
         yield
     # Custom parts may raise any exception.
@@ -166,11 +167,11 @@ def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise `RecipeError` for the first name or argument in the recipe that cannot be built.
+    """Raise `RecipeError` for the first part of the recipe that cannot be built.
 
     The network is built on torch's "meta" device, without values. A network larger than `SMALL` also runs on "meta".
-    The check needs little memory and does not change torch's random state. `MOST_VALUES` limits the values of the
-    network, and `MOST_NEURONS` limits the neurons per batch.
+    The check needs little memory and does not change torch's random state. `MOST_VALUES` limits the number of values in
+    the network, and `MOST_NEURONS` the number of neurons per batch.
     """
     check_names(recipe)
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
@@ -206,9 +207,9 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 
 
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
-    """Build the recipe's network, check that it fits the task, and return it.
+    """Build the recipe's network, check that it fits the task, and return the network.
 
-    If given, `fill` sets the network's values. Without `fill`, the seed determines the values, and a network larger
+    If given, `fill` sets the network's values. Without `fill`, values are drawn from the seed, but a network larger
     than `SMALL` has no values.
     """
     import torch
@@ -300,7 +301,7 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if a custom network cannot be saved, or if its logits differ when it runs step by step."""
+    """Raise `RecipeError` if a custom network cannot be saved, or if running it step by step changes the logits."""
     import torch
 
     names: dict[int, str] = {}
@@ -321,7 +322,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Run a network for one time step on one image, and return the number of neurons and the outputs' shape."""
+    """Run a network for one time step on one image and return the number of neurons and the outputs' shape."""
     import torch
 
     from hdlif.nn import Neuron
@@ -340,7 +341,7 @@ def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[in
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:
-    """Return the shape [C, H, W] of a sample for augmentations; for events, C counts the channels of all frames."""
+    """Return the shape [C, H, W] of a sample before augmentation; for events, C counts the channels of all frames."""
     kind = data_kind(recipe)
     channels, *sides = kind.input.shape
     if (size := recipe.data.size) is not None:

@@ -86,12 +86,12 @@ def frames_of(section: DataConfig, samples: str | None) -> str:
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Convert the samples of data sets to time steps, as set in the section; events are already binned."""
+    """Convert the samples of data sets to time steps, as the section specifies; events are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
 def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., OwnData]:
-    """Check the section's arguments for a kind of custom data, and return the function that inspects the data."""
+    """Check the section's arguments for a kind of custom data and return the function that inspects the data."""
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
     function = found_part(kind, "data.kind", {*DATA, *FOUND})
@@ -162,7 +162,7 @@ def look_for(
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
-    """Inspect the recipe's custom data; the arguments are as in `look`."""
+    """Inspect the recipe's custom data; the arguments are the same as for `look`."""
     section = recipe.data
     return look(
         section.kind,
@@ -179,7 +179,7 @@ def look_for(
 
 
 def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
-    """Return a shipped data set; only generated data accept arguments in `given`. Raises `RecipeError`."""
+    """Return a shipped data set; only generated data sets accept arguments in `given`. Raises `RecipeError`."""
     kind = DATA[name]
     for key in () if kind.is_generated else given:
         if key in arguments():
@@ -190,7 +190,7 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
 
 
 def data_kind(recipe: Recipe) -> Described:
-    """Return the properties of a shipped data set without reading it, or the stored findings on custom data.
+    """Return the known or recorded properties of the recipe's data, without reading the data.
 
     Raises:
         RecipeError: the section is invalid, or its data must be inspected first (`with_data_found`).
@@ -224,7 +224,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the noun for the samples of all recipes, or "sample" if the recipes have different nouns.
+    """Return the noun for a sample in all recipes, or "sample" if the recipes use different nouns.
 
     Args:
         recipes: recipes, or their copies in summaries, which another version may have written.
@@ -270,7 +270,7 @@ def build_data(
     found: OwnData | None = None,
     listed: Path | None = None,
 ) -> DataSets:
-    """Build the recipe's data set, and read data that are not bundled from `root`.
+    """Build the recipe's data set; data that are not bundled with hdlif are read from `root`.
 
     Args:
         workers, ranks: as in `DataSets.made_by`.
@@ -334,7 +334,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
 def input_record(recipe: Recipe) -> InputRecord:
     """Return the input record of the recipe's network; each step is an image, a part of an image, or a frame of events.
 
-    Raises `RecipeError` if the number of steps per sample does not fit time_steps.
+    Raises `RecipeError` if the number of steps per sample does not fit `time_steps`.
     """
     kind = data_kind(recipe)
     record = kind.input

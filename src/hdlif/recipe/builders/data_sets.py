@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Data(Part):
-    """A shipped data set without keys of its own."""
+    """A shipped data set without additional keys."""
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -29,7 +29,7 @@ class Data(Part):
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
-    """Generated time series, whose class is whether two distant bits differ."""
+    """Generated time series, classified by whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
     noise: float = field(0.3, "Standard deviation of the values between the bits.")
@@ -93,7 +93,7 @@ class Described:
 
     @property
     def resizes(self) -> bool:
-        """Return whether samples are maps of pixels, which can be resized."""
+        """Return whether samples are pixel maps, which can be resized."""
         return self.input.kind in ("image", "events")
 
 
@@ -123,7 +123,7 @@ class DataKind(Described):
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return a copy of this kind of generated data with other content."""
+        """Return a copy of this kind of generated data with different content."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -144,7 +144,7 @@ def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any)
 
 
 def _counts(side: int) -> InputRecord:
-    """Return the input record of events that are counted by polarity and pixel, without scaling."""
+    """Return the input record for events that are counted by polarity and pixel, without scaling."""
     return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 

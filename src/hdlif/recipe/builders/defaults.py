@@ -1,6 +1,6 @@
 """Derive a default recipe for custom data from the kind and sizes of the data.
 
-Choices depend only on the kind of data and on its numbers of steps, channels, training samples and classes. The
+Choices depend only on the kind of data and on the numbers of steps, channels, training samples and classes. The
 machine, names, class order and units have no effect, so the same data give the same recipe everywhere.
 """
 
@@ -38,7 +38,7 @@ _PER_NEURON = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """A value for a recipe's key, such as "training.epochs", and the reason for it."""
+    """A value for a recipe's key, such as "training.epochs", and the reason for this value."""
 
     key: str
     value: Any
@@ -91,7 +91,7 @@ def batch_size(samples: int) -> int:
 
 
 def _rule(steps: int, batch: int, values: int) -> Choice:
-    """Choose STBP if the activations of a batch at all steps fit in memory, otherwise windows of as many steps as fit.
+    """Choose STBP if a batch's activations at all steps fit in memory, otherwise the longest windows that fit.
 
     `values` is the number of values in all layers at one step of one sample.
     """
@@ -185,5 +185,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
-    """Return whether an override replaces the choice for a key, or a key on which the choice depends."""
+    """Return whether an override of `given` sets `key`, or the key on which the choice for `key` depends."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

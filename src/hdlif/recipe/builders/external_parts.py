@@ -102,7 +102,7 @@ def _likely_module(missing: str) -> str:
 
 
 def _defined(place: Any, module: str, missing: str) -> str:
-    """Return the end of an error message, which lists the names defined in a module, package or class."""
+    """Return the end of an error message that lists the names defined in a module, package or class."""
     names = [name for name in vars(place) if not name.startswith("_")]
     if inspect.ismodule(place):
         own = f"{place.__name__}."
@@ -114,7 +114,7 @@ def _defined(place: Any, module: str, missing: str) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """A part of an installed distribution, at `package.module:Name`."""
+    """A part that an installed distribution offers at `package.module:Name`."""
 
     group: str
     name: str
@@ -136,7 +136,7 @@ def offers(group: str) -> dict[str, list[Offer]]:
 
 
 def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
-    """Import the part for a kind that is not in `ours`: `package.module:Name`, or the name of an entry point.
+    """Import the part for a kind that is not in `ours`: either `package.module:Name` or an entry point's name.
 
     Raises:
         RecipeError: the part does not exist, several packages offer it, or it cannot be imported.
@@ -181,7 +181,7 @@ def _changed(place: str) -> int:
 
 @cache
 def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
-    """Return all parts that installed packages offer; the cached result is used until a path changes."""
+    """Return all parts that installed packages offer; the result is cached until a folder on Python's path changes."""
     from importlib.metadata import distributions
 
     found: dict[tuple[str, str, str], Offer] = {}

@@ -32,7 +32,7 @@ WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enu
 
 
 class Weights(Part):
-    """The precision of weights, and the names of the layers with another precision."""
+    """The precision of weights, and the names of layers with a different precision."""
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
@@ -67,7 +67,7 @@ WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weigh
 
 
 def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = False) -> None:
-    """Set the quantisers of the layers listed in weights.layers, weights.keep_float and weights.quantise.
+    """Set the quantisers of the layers listed in `weights.layers`, `weights.keep_float` and `weights.quantise`.
 
     Args:
         keep_weights: whether replaced layers keep their weights.
@@ -109,7 +109,7 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
 
 
 def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
-    """Return the layers that match a pattern. Raises `RecipeError` if a pattern matches no layer."""
+    """Return the layers that match a pattern. Raises `RecipeError` if a pattern does not match any layer."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
             fix = did_you_mean(pattern, layers)
@@ -138,7 +138,7 @@ class Levels(Keys):
 
 
 class Spikes(Part):
-    """The rounding of spikes, and the layers with other levels."""
+    """The rounding of spikes, and the layers with different levels."""
 
     BESIDE = frozenset({"layers"})
     layers: dict[str, Levels] = field(
@@ -146,7 +146,7 @@ class Spikes(Part):
     )
 
     def build_for(self, place: Place) -> Any:
-        """Return the spike quantiser of the neuron layer at a place, or None for exact spikes."""
+        """Return the spike quantiser of the neuron layer at `place`, or None for exact spikes."""
         levels = of_layer(place.name, self.layers)
         if levels is None:
             return self.build()
@@ -175,7 +175,7 @@ SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if spikes.layers lists a layer that is not in the network or has another number of levels."""
+    """Raise `RecipeError` if `spikes.layers` lists a missing layer or a layer with a different number of levels."""
     from hdlif.nn import Neuron
 
     stated = SPIKES.read(recipe.spikes).layers
@@ -274,7 +274,7 @@ def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | Non
 
 
 def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] | None) -> dict[str, Any]:
-    """Return a network's argument for attention, or an empty dict without attention."""
+    """Return a network's argument for attention, or an empty dict if there is no attention."""
     part = read_attention(recipe, argument)
     if part is None or argument is None:
         return {}

@@ -99,7 +99,7 @@ KINDS[KEY] = METRICS
 
 
 def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
-    """Return the metrics of the section `task` by the names of their results. Raises `RecipeError`."""
+    """Return the metrics in the section `task`, keyed by the names of the results. Raises `RecipeError`."""
     given = arguments.get("metrics", [])
     if not isinstance(given, list):
         raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")
@@ -126,7 +126,7 @@ def _stated(one: Any, place: int) -> tuple[str, Component]:
 
 
 def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
-    """Check `task.metrics` for a kind of task, and return the metrics by the names of their results."""
+    """Check `task.metrics` for a kind of task, and return the metrics keyed by the names of the results."""
     section = _OF_TASKS.get(task, _OF_OWN)
     found = {}
     for place, (name, one) in enumerate(stated_metrics(arguments).items()):
@@ -139,7 +139,7 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
-    """Build the metrics by name. Raises `RecipeError` if, for example, a custom function returns no metric."""
+    """Build the metrics, keyed by name. Raises `RecipeError` if, for example, a function does not return a metric."""
     read = read_metrics(task, arguments)
     if not read:
         return {}

@@ -56,7 +56,7 @@ class Model(Part):
 
     @property
     def divisor(self) -> int:
-        """The number of which the input's sides must be multiples."""
+        """The number that must divide the input's height and width."""
         return 1
 
 
@@ -282,7 +282,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False, classes: int | None
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
-    """Return a function that makes a neuron layer from a place, or from a number of channels and the layer's index."""
+    """Return a function that makes a neuron layer for a `Place` in the network, or for a number of channels."""
     count = itertools.count()
 
     def neuron(place: Place | int) -> Temporal:

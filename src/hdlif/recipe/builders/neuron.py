@@ -1,4 +1,4 @@
-"""The section `neuron`: kinds of neurons, and factories that make a layer for a place in the network."""
+"""The section `neuron`: kinds of neurons, and factories that make the layer for a `Place` in the network."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class AnyNeuron(Part):
         return cast(type[Self], part)
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
-        """Return factories for the kinds of layers in use; a factory makes the layer for a place."""
+        """Return factories for the kinds of layers in use; each factory makes the layer for a `Place`."""
         made = self._layers(recipe)
         if self.recurrent is False:
             return made
@@ -107,14 +107,14 @@ class AnyNeuron(Part):
         return tuple(_with_feedback(layer, kernel, WEIGHTS.read(recipe.weights)) for layer in made)
 
     def chosen(self, place: Place) -> int:
-        """Return the index in `layers` of the factory for a place."""
+        """Return the index in `layers` of the factory for `place`."""
         return 0
 
     def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
         return (self.factory(recipe, **self.parts(recipe)),)
 
     def parts(self, recipe: Recipe) -> dict[str, Callable[[Place], Any]]:
-        """Return factories for the parts of a layer; a factory makes the part for a place."""
+        """Return factories for the parts of a layer; each factory makes the part for a `Place`."""
         spikes = SPIKES.read(recipe.spikes)
         if self.IS_GRADED:
             return {"quantizer": spikes.build_for}
@@ -126,7 +126,7 @@ class AnyNeuron(Part):
         return {}
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
-        """Return a factory that makes the layer for a place with `MAKES`; each layer gets its own parts."""
+        """Return a factory that calls `MAKES` to make the layer for a `Place`; each layer gets its own parts."""
         tables: dict[str, Mapping[Any, Callable[[], Any]]] = {"surrogate": SURROGATES, "reset": RESETS}
         stated = {key: getattr(self, key) for key in tables if key in self.model_fields_set}
         parts |= self._time_constants()
@@ -142,7 +142,7 @@ class AnyNeuron(Part):
         return make
 
     def _time_constants(self) -> dict[str, Callable[[Place], Any]]:
-        """Return the initialisers for the leaks in neuron.time_constants. Raises `RecipeError`."""
+        """Return the initialisers for the leaks in `neuron.time_constants`. Raises `RecipeError`."""
         stated = getattr(self, "time_constants", False)
         if stated is False:
             return {}
@@ -172,7 +172,7 @@ def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
-    """Return a factory of recurrent layers, which also receive a convolution of their previous outputs."""
+    """Return a factory for recurrent layers, which also receive a convolution of their previous outputs."""
 
     def layer(place: Place) -> Temporal:
         from hdlif.models import led_back
@@ -284,7 +284,7 @@ class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
 
 
 class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:AdaptiveHDLIF")):
-    """HD-LIF neurons with a threshold that rises with each spike and decays again."""
+    """HD-LIF neurons with a threshold that rises with each spike and then decays."""
 
     STATES = ("potential", "adaptation")
     LEAKS = ("leak", "adaptation_leak")
@@ -301,7 +301,7 @@ class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdl
 
 
 class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
-    """Neurons with HD-LIF's graded spikes and a two-number state that rotates at each step."""
+    """Neurons with HD-LIF's graded spikes and a state of two numbers, which rotates at each step."""
 
     STATES = ("potential", "w")
     LEAKS = ("decay",)
@@ -310,7 +310,7 @@ class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn
 
 
 class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hdlif.nn:SlidingParallelHDLIF")):
-    """Parallel HD-LIF neurons that filter their last currents with taps of -1, 0 and 1."""
+    """Parallel HD-LIF neurons that filter the most recent currents with taps of -1, 0 and 1."""
 
     STATES = ("delayed_1",)
     taps: list[int] = field([1, 1], "Weights of the last currents: one to four values from -1, 0 and 1.")
@@ -344,7 +344,7 @@ def read_neuron(recipe: Recipe) -> AnyNeuron:
 
 
 def build_neuron(recipe: Recipe) -> NeuronFactory:
-    """Return the factory that makes the recipe's neuron layer for a place."""
+    """Return the factory that makes the recipe's neuron layer for a `Place` in the network."""
     from hdlif.models import Place
 
     neuron = read_neuron(recipe)
@@ -356,7 +356,7 @@ def build_neuron(recipe: Recipe) -> NeuronFactory:
 
 
 def check_parallel(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if neuron.parallel lists a layer that the network does not have."""
+    """Raise `RecipeError` if `neuron.parallel` lists a layer that the network does not have."""
     parallel = recipe.neuron.arguments.get("parallel")
     if not isinstance(parallel, list):
         return
@@ -382,7 +382,7 @@ def own_neuron(kind: str) -> type[Neuron]:
 
 
 def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
-    """Return `found` after checking that it is a class of neurons. Raises `RecipeError`."""
+    """Check that `found` is a neuron class, and return this class. Raises `RecipeError`."""
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that `time_constants` may set, with the parameters in `LEAKS` first."""
+    """Return the parameters of a class that `time_constants` may set, beginning with the parameters in `LEAKS`."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

@@ -53,10 +53,10 @@ NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """Return the overrides `key=value` that replace a recipe's data with a shipped set or the data at a path.
+    """Return the overrides `key=value` that replace a recipe's data with a shipped data set or the data at a path.
 
-    The overrides keep batch size, frames and augmentations. If the images of a shipped data set are larger than
-    `LARGER`, other images are resized to the same size. Raises `DataError`.
+    The overrides do not change the batch size, the frames or the augmentations. If the recipe's shipped data set has
+    images larger than `LARGER`, the new images are resized to the same size. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
@@ -107,13 +107,13 @@ def with_data_found(
     found: OwnData | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Inspect the recipe's data if they are custom, and store the findings in the recipe.
+    """Inspect the recipe's data if they are custom, and record their properties in the recipe.
 
     Args:
         root, say: as in `look`.
         found: earlier result for the same arguments.
     Returns:
-        the recipe with an absolute path, and the findings; for a shipped data set, the same recipe and None.
+        the recipe with an absolute path, and the properties; for a shipped data set, the same recipe and None.
     Raises:
         RecipeError, DataError: the section or the data are invalid, or the samples do not fill one batch.
     """
@@ -135,7 +135,7 @@ def with_data_found(
 
 
 def _stating(section: DataConfig, found: OwnData) -> DataConfig:
-    """Return the section `data` with an absolute path and the findings."""
+    """Return the section `data` with an absolute path and the properties in `found`."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
     kept = FoundConfig(
@@ -150,7 +150,7 @@ def _stating(section: DataConfig, found: OwnData) -> DataConfig:
 
 
 def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Recipe:
-    """Return the recipe with `time_steps` set to the length of the time series, and report a change."""
+    """Return the recipe with `time_steps` set to the length of the time series, and report any change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
     if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
@@ -288,7 +288,7 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Prepare custom data for a network with the input record `record`, and split data that have no parts.
+    """Prepare custom data for a network with the input record `record`, and split the data if they are not split yet.
 
     Args:
         labels: labels of the network, which the data must have; None accepts any labels.

@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
 Each kind has a class in this module, and a `Request` in `hdlif.data.sources` that returns an `OwnData`. A recipe may
-set a request's fields as keys, except the fields that hdlif passes.
+set a request's fields as keys, except the fields that hdlif sets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Base class for custom data; the request from `MAKES` inspects the data.
+    """Base class for kinds of custom data; the request from `MAKES` inspects the data.
 
     Attributes:
         samples: kind of the samples as in `InputRecord.kind`, or None if it is unknown before inspection.
@@ -222,14 +222,14 @@ class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdli
 
 
 class Items(OwnDataSection, _Fitted, _Timed):
-    """A data set of your own, package.module:Name, or a data set from an installed package."""
+    """Your own data set, given as package.module:Name, or a data set from an installed package."""
 
     FIND: ClassVar[At] = At("hdlif.data.sources.items:Items")
     said = "a data set of your own"
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Call the custom `MAKES`, and find the data set in the returned object."""
+        """Call the custom `MAKES` and find the data set in the returned object."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -249,12 +249,12 @@ KINDS["data.kind"] = (*DATA, *FOUND)
 
 
 def found_kind(kind: str) -> type[OwnDataSection] | None:
-    """Return the class for a kind of custom data, or None for a shipped set or an unknown kind."""
+    """Return the class for a kind of custom data, or None for a shipped data set or an unknown kind."""
     return FOUND.get(kind) or (Items if is_items(kind) else None)
 
 
 def is_items(kind: object) -> bool:
-    """Return whether a kind is a custom data set: package.module:Name, or a name that an installed package offers.
+    """Return whether a kind is a custom data set: `package.module:Name`, or a name that an installed package offers.
 
     Names of shipped data sets take precedence.
     """
@@ -264,7 +264,7 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys that any of `kinds` accepts, by default of all kinds."""
+    """Return the keys that any of `kinds` accepts; `kinds` defaults to all kinds."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 
@@ -283,7 +283,7 @@ def kind_of(samples: str | None) -> str:
 def is_there(data: str) -> bool:
     """Return whether the value of `--data` names custom data.
 
-    Custom data are an existing path, a pattern of shards, package.module:Name, or a name from an installed package.
+    Custom data are an existing path, a pattern of shards, `package.module:Name`, or a name from an installed package.
     """
     # os.path returns False for invalid paths; Path's own methods raise for long names.
     there = os.path.exists(data)  # noqa: PTH110
@@ -306,8 +306,8 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. A folder contains time
     series if it has x.npy, or subfolders with .csv or .wav files but no images. A folder contains events if its
     subfolders contain only event recordings. Without subfolders, the images or recordings next to a table determine the
-    kind. A file with the suffix of a time series may also be a table. Tar files are shards. The name
-    `package.module:Name` is itself a kind, and so is a name that a package offers, unless a file has this name.
+    kind. A file with the suffix of a time series may also be a table. Tar files are shards. Unless a file has the same
+    name, `package.module:Name` and names that installed packages offer are kinds.
 
     Args:
         otherwise: result if several kinds are possible, or none.

@@ -50,11 +50,11 @@ class At:
 
 
 def nothing() -> None:
-    """Return None, as the object of kinds that turn a section off."""
+    """Return None, which is the object for kinds that disable a section."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
-    """Define a key of a section with a default (... if required), a meaning, and limits for pydantic's `Field`."""
+    """Define a key of a section with a default (... if required), a meaning, and limits for Pydantic's `Field`."""
     return Field(default, description=meaning, **limits)
 
 
@@ -96,7 +96,7 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the recipe's values and the accepted values in `given`. Raises `RecipeError`."""
+        """Call `MAKES` with the recipe's values and the applicable values in `given`. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
@@ -215,7 +215,7 @@ class Section(Mapping[str, type[P]]):
         return {key for part in self.values() for key in part.key_names()}
 
     def part(self, kind: str) -> type[P]:
-        """Return the class of a kind. Raises `RecipeError`."""
+        """Return the class for a kind. Raises `RecipeError`."""
         if kind in self:
             return self[kind]
         if self.own is None:
@@ -235,7 +235,7 @@ def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> l
 
 
 def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the key and the name of each part of the recipe that does not ship with hdlif."""
+    """Yield the key and the name of each recipe part that does not ship with hdlif."""
     for key, kind in _named(recipe.model_dump(mode="json"), ""):
         if is_own(kind) or (key in KINDS and kind not in KINDS[key]):
             yield key, kind
@@ -266,7 +266,7 @@ def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a function or class by name, or an empty mapping if Python cannot inspect them."""
+    """Return the parameters of a function or class, keyed by name, or {} if Python cannot inspect the parameters."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -313,7 +313,7 @@ class _Unknown:
 
 
 def _type_of(annotation: Any, module: str) -> Any:
-    """Return the type of an annotation, or `_Unknown` if it cannot be evaluated."""
+    """Return the type of an annotation, or `_Unknown` if the annotation cannot be evaluated."""
     if annotation is inspect.Parameter.empty:
         return Any
     if not isinstance(annotation, str):
@@ -325,7 +325,7 @@ def _type_of(annotation: Any, module: str) -> Any:
 
 
 def _held(annotation: Any) -> Any:
-    """Return the part of a type that a recipe can contain, such as int in `int | Tensor`, or None if no part fits."""
+    """Return the part of a type annotation that a recipe can contain, such as int for `int | Tensor`, or None."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = typing.get_args(annotation) if is_union else (annotation,)
     if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):

@@ -45,7 +45,7 @@ class Rule(Part):
 
 
 class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
-    """Back-propagation through all time steps; its memory grows with the number of steps."""
+    """Back-propagation through all time steps, in memory that grows with the number of steps."""
 
     reduce: Reductions = field("mean", "Reduction of all steps' logits before the loss: their mean or sum.")
     loss: Loss = field("reduced", "Compute the loss at each step, or once for the reduced output.")
@@ -122,7 +122,7 @@ RULES = Section[Rule](
 
 
 def build_rule(recipe: Recipe) -> Any:
-    """Build the recipe's learning rule with the criterion of its task, without a teacher."""
+    """Build the recipe's learning rule with the task's criterion and without a teacher."""
     return _rule(recipe, _criterion(recipe))
 
 

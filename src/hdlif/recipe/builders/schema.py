@@ -1,4 +1,4 @@
-"""Make the JSON Schema of recipes for editors, without importing any part.
+"""Build the JSON Schema of recipes, for use in text editors, without importing any part.
 
 The schema omits dependencies between values, which `hdlif recipes check` tests.
 """
@@ -90,7 +90,7 @@ def recipe_schema() -> Schema:
 
 
 def _of(model: type[BaseModel]) -> Schema:
-    """Return pydantic's schema of a class, without its generated titles."""
+    """Return the Pydantic schema for a class, without generated titles."""
     schema: Schema = _untitled(model.model_json_schema(by_alias=True))
     return schema
 
@@ -111,9 +111,9 @@ def _kind(part: type[Part]) -> Schema:
 
 
 def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
-    """Return the schema of a section with one of several kinds, or with a custom kind.
+    """Return the schema for a section with one of several kinds, or with a custom kind.
 
-    A section without a kind is merged with the base recipe's section, and may have the keys of any kind.
+    A section without a kind is merged with the base recipe's section and may have the keys of any kind.
     """
     every: Schema = {}
     refs = []
@@ -132,14 +132,14 @@ def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
 
 
 def _entry(key: str, kinds: list[Schema], definitions: Schema) -> Schema:
-    """Return the schema of an entry in a list: a name, or a section with a kind and its arguments."""
+    """Return the schema for a list entry: a name, or a section with a kind and its arguments."""
     names = [one["properties"]["kind"]["const"] for one in kinds]
     *sections, _ = _section(key, kinds, definitions)["anyOf"]
     return {"anyOf": [{"enum": sorted({*names, *offers(GROUPS[key])})}, OWN, *sections]}
 
 
 def _data(definitions: Schema) -> Iterable[Schema]:
-    """Yield the schema of the section `data` for each kind, with the common fields and the fields of the kind."""
+    """Yield the schema for the section `data` of each kind, with the common fields and the kind's own fields."""
     plain = _of(DataConfig)
     definitions |= plain["$defs"]
     fields = plain["properties"]

@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a network from torchvision, timm or your code, converted to spiking."""
+"""The kind `spiking` of the section `model`: a spiking version of a network from torchvision, timm or your code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spiking_network(
     in_channels: int,
     filled: bool = False,
 ) -> Any:
-    """Convert the network that `of` makes to a spiking network, for images with `in_channels` channels.
+    """Convert the network that `of` creates to a spiking network, for images with `in_channels` channels.
 
     Args:
         neuron, quantizer: as in `spiking`.
@@ -53,7 +53,7 @@ def spiking_network(
 
 
 def check_of(of: object) -> Callable[..., Any]:
-    """Return the function that makes the ordinary network. Raises `RecipeError` if no function has this name."""
+    """Return the function that creates the ordinary network. Raises `RecipeError` if no function has this name."""
     if not isinstance(of, str) or not is_own(of):
         raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; {_written(of)}; {_LISTED}")
     try:
@@ -96,7 +96,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    """Load the weights of the ordinary network, except a last linear layer with another number of classes."""
+    """Load the ordinary network's weights, except for a last linear layer with a different number of classes."""
     from torch import nn
 
     from hdlif.training.state_dicts import load_state_dict
@@ -108,7 +108,7 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
-    """Change the first convolution's number of input channels; new weights are the rescaled mean of old weights."""
+    """Change the first convolution's number of input channels; the new weights are the old weights' rescaled mean."""
     from torch import nn
 
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def read_start(network: str) -> tuple[StartConfig, Recipe]:
-    """Return the section `start` for a trained network (a name, checkpoint or run folder), and the network's recipe.
+    """Return the section `start` for a trained network (a name, checkpoint or run folder) and the network's recipe.
 
     Raises:
         InputError, CheckpointError: the network does not exist or cannot be read.
@@ -35,10 +35,10 @@ def read_start(network: str) -> tuple[StartConfig, Recipe]:
 
 
 def build_started(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Temporal:
-    """Build the recipe's network with its weights at the start of training.
+    """Build the recipe's network with the weights from which training starts.
 
-    With a section `start`, tensors are copied by name from the trained network. If the networks predict different
-    classes or values, tensors whose shapes depend on the number of outputs keep their initial values.
+    If the recipe has a section `start`, tensors are copied by name from the trained network. If the networks predict
+    different classes or values, tensors whose shapes depend on the number of outputs keep their initial values.
 
     Args:
         say: called with a line that lists the new layers.

@@ -177,7 +177,7 @@ def read_task(recipe: Recipe) -> Task:
 
 
 def target_taken(kind: str, *, each: bool) -> str:
-    """Return the `tasks.Target` of a kind of task; `each` is true if there are values at each step."""
+    """Return the `tasks.Target` for a kind of task; `each` is true for values at each step."""
     taken = {
         "classify": "class",
         "sequence": "classes",
@@ -190,7 +190,7 @@ def target_taken(kind: str, *, each: bool) -> str:
 
 
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys of the section that define the task, without the keys for metrics."""
+    """Return the keys of the section that define the task, except the keys for metrics."""
     return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SGD(Part, kind="sgd", makes=At("hdlif.training.optimization:nesterov")):
-    """SGD with Nesterov momentum, which training.momentum sets."""
+    """SGD with Nesterov momentum; the key training.momentum sets the coefficient."""
 
 
 class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:adam")):
@@ -84,7 +84,7 @@ def build_optimization(training: TrainingConfig) -> Optimization:
 
 @dataclass(frozen=True)
 class _OwnSchedule:
-    """A custom schedule, which raises `TrainingError` if it fails or does not return a factor."""
+    """A wrapper that raises `TrainingError` if a custom schedule fails or does not return a factor."""
 
     schedule: Schedule
     kind: str
@@ -102,7 +102,7 @@ class _OwnSchedule:
 
 
 def try_optimization(training: TrainingConfig) -> None:
-    """Raise `RecipeError` if the optimiser cannot step or the schedule returns no factor.
+    """Raise `RecipeError` if the optimiser cannot step or the schedule does not return a factor.
 
     Shipped optimisers and schedules without arguments are not tested.
     """
@@ -193,13 +193,13 @@ PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, gi
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
-    """Return the recipe's penalty on activity, or None without a penalty."""
+    """Return the recipe's penalty on activity, or None if the recipe has no penalty."""
     penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
     return penalty
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if activity.sops lists a layer without operations to count."""
+    """Raise `RecipeError` if `activity.sops` lists a layer without operations to count."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return
@@ -213,7 +213,7 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
-    """Return the object that mixes the recipe's batches, or None without mixing."""
+    """Return the object that mixes batches, or None if the recipe does not mix batches."""
     check_pairs(recipe)
     if recipe.data.mixup is None:
         return None
@@ -239,7 +239,7 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class Teacher(Part):
-    """A trained image classifier, given by an architecture and a file of weights."""
+    """A trained image classifier, specified by an architecture and a file of weights."""
 
     LIBRARY: ClassVar[At]
     """Function that makes a network by its name, without weights."""
@@ -283,7 +283,7 @@ TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
 
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
-    """Return the criterion for distillation from the recipe's teacher, or `criterion` without a teacher."""
+    """Return the criterion for distillation from the recipe's teacher, or `criterion` if there is no teacher."""
     teacher = _known(recipe)
     if teacher is None:
         return criterion
@@ -293,7 +293,7 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
 
 
 def build_teacher(recipe: Recipe) -> Trained | None:
-    """Return the recipe's teacher with its weights, or None. Raises `CheckpointError` if the weights are missing."""
+    """Return the recipe's teacher, if any, with its weights. Raises `CheckpointError` if the weights are missing."""
     teacher = _known(recipe)
     if teacher is None:
         return None
@@ -309,7 +309,7 @@ def build_teacher(recipe: Recipe) -> Trained | None:
 
 
 def read_teacher(recipe: Recipe) -> Teacher | None:
-    """Check the section `teacher`, except the network's name and the checkpoint."""
+    """Check the section `teacher`, except for the network's name and the checkpoint."""
     if recipe.teacher is None:
         return None
     teacher = TEACHERS.read(recipe.teacher)

@@ -1,4 +1,4 @@
-"""Ablation tables: training runs with overrides in rows and columns.
+"""Ablation tables, whose rows and columns are overrides for training runs.
 
 A table is a YAML file with a base recipe, rows and columns of overrides, and a number of seeds. Every cell of a table
 is trained once per seed, each time in a separate run folder.
@@ -40,7 +40,7 @@ Quantity = Literal[
 
 
 class Table(BaseModel):
-    """An ablation, which combines every row with every column and trains each combination `seeds` times."""
+    """An ablation table, which combines every row with every column and trains each combination `seeds` times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -152,7 +152,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """Yield all cells, seed by seed, so a stopped queue contains complete tables. Raises `RecipeError`."""
+    """Yield all cells, seed by seed, so a stopped queue leaves complete tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):

@@ -18,7 +18,7 @@ ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Create the folder of `path`, and raise `TrainingError` if writing inside the context fails."""
+    """Create the folder of `path` and raise `TrainingError` if writing inside the context fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -42,7 +42,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def names_artefact(path: Path) -> bool:
-    """Return whether a path is a model file by its content or, even for a damaged file, by its suffix."""
+    """Return whether a path has a model file's suffix, or is a file with the content of a model file."""
     return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
 
 
@@ -61,7 +61,7 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which is renamed to `folder` at the end, or removed after an exception.
+    """Yield a temporary folder that is renamed to `folder` at the end, or removed after an exception.
 
     Raises `InputError` if `folder` exists and is not an empty folder.
     """

@@ -36,7 +36,7 @@ _held: set[Path] = set()
 
 @contextlib.contextmanager
 def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
-    """Lock a file exclusively in this context, write the process ID into the file, and yield whether locking succeeded.
+    """Lock a file exclusively inside the context, write the process ID to it, and yield whether locking succeeded.
 
     Args:
         without_locks: whether to continue as if locked if the file system has no locks, instead of raising
@@ -76,7 +76,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def training_alone(folder: Path) -> Iterator[None]:
-    """Ensure that only the caller trains in the run folder, if the file system has locks. Raises `InUseError`."""
+    """Ensure that only the caller trains in the run folder, if the file system supports locks. Raises `InUseError`."""
     path = folder.resolve() / LOCK
     with locked(path, without_locks=True) as mine:
         if not mine:
@@ -176,7 +176,7 @@ def check_free(folder: Path, *, again: bool = False) -> None:
 
 
 def _described(folder: Path) -> str:
-    """Describe the recipe and the finishing time of a run, if known."""
+    """Describe a run by its recipe and completion time, if known."""
     summary = _summary(folder)
     name = summary.get("name")
     if not isinstance(name, str):

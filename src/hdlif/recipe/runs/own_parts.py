@@ -30,9 +30,9 @@ _PACKAGE = 5
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Return the versions of a recipe's custom parts. Raises `RecipeError` if a part cannot be imported.
 
-    The entry of a custom module contains the file's name and SHA-256, and `__version__`, if any. Custom modules include
-    modules that are imported indirectly. A part of an installed package has the key `group:name`, and an entry with
-    `distribution`, `version` and `place`.
+    The entry for a custom module contains the file's name, the file's SHA-256, and `__version__`, if any. Custom
+    modules include modules that are imported indirectly. The entry for a part of an installed package has the key
+    `group:name` and contains `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
     for key, kind in own_kinds(recipe):
@@ -83,7 +83,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Add the name of a missing package that the run in OUT needs, if any, to a `RecipeError` or `DataError`."""
+    """Extend a `RecipeError` or `DataError` with the name of any missing package that the run in OUT needs."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -110,7 +110,7 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
 
 
 class _Finder(ModuleFinder):
-    """A finder for a module's imports, including folders without __init__.py, that runs no code."""
+    """A finder for a module's imports that runs no code and includes folders without __init__.py."""
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Check the number of processes of a training run, and start and join these processes."""
+"""Check the number of processes of a training run, start the processes, and join them."""
 
 import atexit
 import gc
@@ -47,7 +47,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` if several processes are requested, or started by torchrun, for work that allows only one."""
+    """Raise `RecipeError` if several processes are requested, or started by torchrun, for a single-process task."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -56,10 +56,10 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 
 
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
-    """Join the processes with NCCL on GPUs or gloo on CPUs, and return the accelerator of this process.
+    """Join the processes with NCCL on GPUs or gloo on CPUs and return the accelerator of this process.
 
-    The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process by
-    SIGABRT. Raises `RecipeError` if SLURM has started another number of processes.
+    The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process with
+    SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes.
     """
     world_size = devices * nodes
     if world_size == 1:
@@ -120,7 +120,7 @@ def first_by_torchrun() -> bool:
 
 
 def started_by_slurm() -> bool:
-    """Return whether srun started this process, other than as the shell of an interactive job."""
+    """Return whether srun started this process, except as the shell of an interactive job."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
@@ -146,7 +146,7 @@ def first_node(nodes: str) -> str:
 
 
 def start_others(devices: int, world_size: int) -> int:
-    """Start this node's other processes if LOCAL_RANK is not set, and return the local rank of the current process.
+    """Start this node's other processes if LOCAL_RANK is not set; return the local rank of the current process.
 
     The processes read LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If a process fails, all processes are killed.
     """
@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Kill all processes, the current process last, if one fails, because the others could wait forever."""
+    """If a process fails, kill all processes, the current process last, because the others could wait forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

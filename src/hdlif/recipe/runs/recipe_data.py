@@ -1,4 +1,4 @@
-"""Load recipes and inspect their data, for subcommands that build a recipe's network."""
+"""Load recipes and inspect their data for subcommands that build a recipe's network."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def load_with_data(
     data_root: Path | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe that can be built, and the findings on custom data, if any.
+    """Return a recipe that can be built, and the properties of custom data, if any.
 
-    If overrides replace the data or the content of generated data, time_steps becomes the length of the time series. An
-    override of time_steps takes precedence.
+    If overrides replace the data or the content of generated data, `time_steps` becomes the length of the time series.
+    An override of `time_steps` takes precedence.
 
     Args:
         recipe: a recipe, its file, or the name of a shipped recipe; None derives the recipe from the data.
@@ -77,7 +77,7 @@ def load_with_data(
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
 ) -> tuple[Recipe, OwnData]:
-    """Derive a recipe from custom data with `builders.defaults`, print the choices, and return recipe and findings."""
+    """Inspect custom data, derive a recipe with `builders.defaults`, and print the choices."""
     if data is None:
         raise RecipeError(NOTHING_TO_TRAIN)
     if data in builders.DATA:
@@ -119,7 +119,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """Return a run's name from its data: a file's stem, a folder's name, or Name from module:Name."""
+    """Return a name for a run, taken from the data: a filename stem, a folder name, or `Name` from `module:Name`."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 
@@ -146,14 +146,14 @@ def with_class_weights(
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
-    """Return whether any of the keys replaces a recipe's data, or is an argument of generated data."""
+    """Return whether any of the keys replaces a recipe's data or is an argument of generated data."""
     kind = builders.DATA.get(recipe.data.kind)
     own = () if kind is None else kind.defaults
     return not set(stated).isdisjoint(["data", "data.kind", "data.path", *(f"data.{key}" for key in own)])
 
 
 class Looks:
-    """An inspector of data for several recipes, which reads each custom data set only once."""
+    """A data inspector for several recipes, which reads each custom data set only once."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -161,7 +161,7 @@ class Looks:
         self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the findings on its data, and with class weights."""
+        """Return the recipe with the properties of its data, and with class weights."""
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
@@ -198,7 +198,7 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def names_path(data: str | None) -> bool:
-    """Return whether the value of `--data` names existing custom data, and not a shipped data set."""
+    """Return whether the value of `--data` names existing custom data rather than a shipped data set."""
     return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
@@ -210,7 +210,7 @@ def in_root(data: str | None, root: Path | None) -> str | None:
 
 
 def is_recipe(target: str) -> bool:
-    """Return whether a target is a recipe: a YAML file, or a name that no file or folder has."""
+    """Return whether a target is a recipe: a YAML file, or a name that does not match any file or folder."""
     if target.endswith((".yaml", ".yml")):
         return True
     return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
@@ -222,7 +222,7 @@ def write_files(out: Path, found: OwnData) -> None:
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe with the data path of the run in `out` if the data are the same but have moved."""
+    """Return the recipe, with the data path of the run in `out` if the same data have only moved."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:
@@ -236,7 +236,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     """Raise `DataError` if the data files have changed since the training run in `out` began.
 
-    The check is skipped if the run in `out` has another kind of data or other settings.
+    The check is skipped if the run in `out` has a different kind of data or different settings.
     """
     from hdlif.data.manifest import changes, read_manifest
 
@@ -274,7 +274,7 @@ def load_recipe_to_train(
     ranks: int = 1,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe whose network can be trained, and the findings on custom data, if any.
+    """Return a recipe whose network can be trained, and the properties of custom data, if any.
 
     Args:
         recipe: as in `load_with_data`. With `resume` and without `data` and `start`, None stands for the recipe in
@@ -360,7 +360,7 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
 
 
 def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
-    """Return the path of a run folder's recipe if it is a changed version of the shipped recipe, otherwise `name`."""
+    """Return the path of a run folder's recipe if it differs from the shipped recipe of that name, otherwise `name`."""
     kept = out / run_folder.RECIPE
     if name not in shipped_recipes():
         return name

@@ -59,7 +59,7 @@ class FloatRange(_Range):
 
 
 class IntRange(_Range):
-    """An integer from `low` to `high`, both included."""
+    """An integer from `low` to `high`, inclusive."""
 
     kind: Literal["int"]
     low: int
@@ -94,7 +94,7 @@ _SPACE = TypeAdapter(dict[str, Dimension])
 
 
 def override(key: str, value: JsonValue) -> str:
-    """Return `key=value` for `--set`, with the value as JSON, a subset of YAML.
+    """Return `key=value` for `--set`, with the value in JSON, which is a subset of YAML.
 
     >>> override("neuron", {"kind": "lif"})
     'neuron={"kind": "lif"}'
@@ -108,7 +108,7 @@ def load_space(
     overrides: Sequence[str] = (),
     look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
 ) -> Space:
-    """Load a search space, and check that the recipes at the edges of the space can be built. Raises `RecipeError`.
+    """Load a search space and check that the recipes at the edges of the space can be built. Raises `RecipeError`.
 
     Args:
         look: as in `built`.

@@ -1,8 +1,8 @@
-"""Store the study of a sweep in one journal file, which processes on any number of machines share.
+"""Store the study of a sweep in a journal file that processes on any number of machines share.
 
 Optuna's heartbeats detect trials whose process died, but need a database. hdlif detects such trials with locks. Each
-trial's process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, its process
-has stopped. Another process resumes a stopped trial from the last checkpoint, under the same number.
+trial's process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, the trial's
+process has stopped. Another process resumes a stopped trial from the last checkpoint, under the same number.
 """
 
 import os
@@ -35,7 +35,7 @@ _FIRST = b'{"op_code"'
 
 
 class _Journal(JournalFileBackend):
-    """An Optuna journal that raises `TrainingError` if it cannot be written."""
+    """An Optuna journal that raises `TrainingError` if writing fails."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class _Journal(JournalFileBackend):
 
 
 def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]) -> optuna.Study:
-    """Return the study in `journal`, or a new study that maximises and prunes with Optuna's median rule.
+    """Return the study in `journal`, or a new study that maximises its score and prunes with Optuna's median rule.
 
     Args:
         warmup_epochs: number of epochs before a trial can be pruned.
@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line, which a full disk can cause, because an appended line would be unreadable."""
+    """Remove a partial last line, such as a full disk leaves, because a line appended to it would be unreadable."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -102,7 +102,7 @@ def _cut_unfinished_line(journal: Path) -> None:
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that were not withdrawn, in the order of their numbers."""
+    """Return the trials that were not withdrawn, ordered by number."""
     return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
 
 

@@ -39,7 +39,7 @@ Number = Real | None
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer's row of a profile, with values per sample over all time steps.
+    """A layer's row in a profile, with values per sample over all time steps.
 
     Attributes:
         shape: shape of the layer's output, without batch.
@@ -161,7 +161,7 @@ class TrainResult:
 
     @property
     def measured(self) -> Mapping[str, float | None]:
-        """Return the test metrics by name; a plain classification has only the accuracy."""
+        """Return the test metrics, keyed by name; a plain classification has only the accuracy."""
         if self.metrics is not None:
             return self.metrics
         return {} if self.accuracy is None else {"accuracy": self.accuracy}
@@ -176,7 +176,7 @@ class TrainResult:
 
     @property
     def threads_used(self) -> int:
-        """Return the number of threads used for training, or 1 in results of versions without this value."""
+        """Return the number of threads used for training, or 1 for results from versions without this value."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:
@@ -204,13 +204,13 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Format a fraction in 0..1 as percent, such as `94.54 ± 1.58`, or as one number without a deviation."""
+    """Format a fraction in 0..1 as percent, such as `94.54 ± 1.58`, or as one number if there is no deviation."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One training run of a search.
+    """One training run in a search.
 
     Attributes:
         state: complete, pruned, failed, running or waiting.

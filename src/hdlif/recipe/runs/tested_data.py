@@ -75,7 +75,7 @@ def sets_named(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     **asked: Unpack[Asked],
 ) -> DataSets:
-    """Return a data set by name, or custom data, to test a file that records no data set.
+    """Return a named data set, or custom data, for testing a model file that does not record a data set.
 
     Args:
         record: input record of the file's network; by default the record of the data set.

@@ -1,4 +1,4 @@
-"""The loss of a detector, and the assignment of boxes to places (FCOS, Tian et al. 2019)."""
+"""The loss of a detector, and the assignment of boxes to grid locations (FCOS, Tian et al. 2019)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ LARGEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Assignment:
-    """The targets for a detector's P places, on all levels.
+    """The targets for a detector's P locations, on all levels.
 
     Attributes:
-        classes: one-hot, float32 [B, P, K]; all 0 for a place without a box.
-        is_box: whether a place learns a box, bool [B, P].
-        corners: corners of the box if `is_box`, float32 [B, P, 4].
+        classes: one-hot, float32 [B, P, K]; all 0 for a location without a box. is_box: whether a location has a box,
+        bool [B, P]. corners: corners of the box if `is_box`, float32 [B, P, 4].
     """
 
     classes: Tensor
@@ -36,11 +35,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class BoxLoss:
-    """The focal loss of classes plus the complete-IoU loss of boxes, divided by the number of places that learn a box.
+    """The focal loss of classes plus the complete-IoU loss of boxes, divided by the number of locations with a box.
 
-    A place qualifies for a box if the place is inside the box and within `RADIUS` strides of the centre. The place
-    nearest to the centre also qualifies. A place that qualifies for several boxes learns the smallest box. A box's
-    longer side selects the box's level.
+    A location qualifies for a box if the location is inside the box and within `RADIUS` strides of the centre. The
+    location nearest to the centre also qualifies. A location that qualifies for several boxes gets the smallest box.
+    The longer side of a box determines the level of the box.
 
     >>> import torch
     >>> from hdlif.training.tasks.box_loss import BoxLoss
@@ -64,7 +63,7 @@ class BoxLoss:
     box_weight: float = 1.0
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of outputs [B, n] for boxes (class, left, top, right, bottom), [B, M, 5], padded by -1."""
+        """Return the loss of outputs [B, n] for boxes (class, left, top, right, bottom), [B, M, 5], padded with -1."""
         from torchvision.ops import complete_box_iou_loss, sigmoid_focal_loss
 
         levels = split_levels(outputs.float(), self.classes, self.strides, *self.size)
@@ -83,7 +82,7 @@ class BoxLoss:
 
     @cached_property
     def places(self) -> Tensor:
-        """The x, y and stride of each place, [P, 3]."""
+        """The x, y and stride of each location, [P, 3]."""
         found = []
         for stride, (rows, columns) in zip(self.strides, level_shapes(self.strides, *self.size), strict=True):
             y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
@@ -91,7 +90,7 @@ class BoxLoss:
         return torch.cat(found)
 
     def assigned(self, target: Tensor) -> Assignment:
-        """Return the targets of all places for the true boxes [B, M, 5]."""
+        """Return the targets of all locations for the true boxes [B, M, 5]."""
         places = self.places.to(target.device)
         # Compare boxes [B, 1, M, ...] with places [P, 1, ...].
         label, corners = target[:, None, :, 0], target[:, None, :, 1:]
@@ -112,7 +111,7 @@ class BoxLoss:
         return Assignment(one_hot.float(), is_box, chosen)
 
     def _sides_of(self, stride: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the limits of the longer side for boxes of each level: exclusive below, inclusive above."""
+        """Return the lower limit (exclusive) and the upper limit (inclusive) of a box's longer side for each level."""
         first, last = stride == self.strides[0], stride == self.strides[-1]
         below = torch.zeros_like(stride)
         for smaller, own in zip(self.strides, self.strides[1:], strict=False):

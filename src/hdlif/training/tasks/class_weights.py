@@ -24,7 +24,7 @@ _DIGITS = 6
 def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
     """Return weights that give all classes equal influence: N/(K·n_c), for N samples in K classes with n_c of class c.
 
-    The mean of the weights over all samples is 1. A class without samples is not counted in K, and has weight 1.
+    The mean of the weights over all samples is 1. A class without samples has weight 1 and is not counted in K.
 
     >>> import torch
     >>> from hdlif.training.tasks import balanced_weights
@@ -43,7 +43,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
 def checked_weights(
     given: ClassWeights | None, outputs: Sequence[str]
 ) -> tuple[float, ...] | Literal["balanced"] | None:
-    """Check the class weights of a task, and return the weights as Python numbers.
+    """Check the class weights of a task and return the weights as Python numbers.
 
     Raises:
         InputError: the numbers of weights and classes differ, or a weight is not a number above 0.
@@ -69,7 +69,7 @@ def checked_weights(
 
 
 def cross_entropy(weights: ClassWeights | None, label_smoothing: float) -> Criterion:
-    """Return the classification loss, which raises `InputError` if "balanced" weights are not computed yet."""
+    """Return the classification loss; it raises `InputError` if "balanced" weights have not been computed yet."""
     if weights is None:
         return partial(F.cross_entropy, label_smoothing=label_smoothing)
     return _uncounted if isinstance(weights, str) else WeightedCrossEntropy(tuple(weights), label_smoothing)

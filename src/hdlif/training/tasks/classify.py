@@ -36,8 +36,9 @@ CONFIDENCES = (
 class EarlyAnswers:
     """The numbers of steps and of correct predictions with early exit.
 
-    The mean of the outputs from step `first` to t is z_t. A sample exits at the first t with max softmax(z_t) >= c, or
-    after the last step. The predicted class is the argmax of z_t, as in `hdlif run --stream --confidence c`.
+    Let z_t be the mean of the outputs from step `first` to step t. A sample exits at the first step t with max
+    softmax(z_t) >= c, or after the last step. The predicted class is the argmax of z_t, as in `hdlif run --stream
+    --confidence c`.
 
     Args:
         time_steps: T.
@@ -50,7 +51,7 @@ class EarlyAnswers:
         self._right = torch.zeros(len(CONFIDENCES), dtype=torch.int64)
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, classes], target [B]."""
+        """Add a batch of outputs [T, B, classes] and targets [B]."""
         sums = so_far(outputs, self._first)
         counted = (torch.arange(len(outputs), device=outputs.device) - self._first).clamp(min=0) + 1
         sure = (sums / counted[:, None, None]).softmax(-1).amax(-1)
@@ -73,7 +74,7 @@ class EarlyAnswers:
         }
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of early.json, or {} with a single time step or without samples."""
+        """Return the data of early.json, or {} if there is only one time step or no sample."""
         return {"early": self.as_dict()} if self._time_steps > 1 and self._n else {}
 
 
@@ -130,7 +131,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs [T, B, n], with each sample's mean after the sample's own steps, and classes, int64 [B]."""
+        """Return outputs [T, B, n], averaged by `after_own` if `own_steps` is set, and classes, int64 [B]."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]
@@ -226,7 +227,7 @@ class Confusion:
         self.counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, classes], target [B]."""
+        """Add a batch of outputs [T, B, classes] and targets [B]."""
         # Sum in the same order as the tally: other rounding could break a tie differently.
         self.add(target.cpu(), so_far(outputs, self._first)[-1].argmax(-1).cpu())
 
@@ -247,7 +248,7 @@ class Confusion:
 
 
 class Chosen(Confusion):
-    """A collector of the confusion matrix, and of the accuracy and number of steps with early exit.
+    """A collector of the confusion matrix and of early-exit results (accuracy and number of steps).
 
     Args:
         task: task of the outputs and targets.
@@ -258,7 +259,7 @@ class Chosen(Confusion):
         self.early, self._own = EarlyAnswers(task.time_steps, task.first), task.own
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, classes], target [B, ...]."""
+        """Add a batch of outputs [T, B, classes] and targets [B, ...]."""
         outputs, target = self._own(outputs, target)
         super().__call__(outputs, target)
         self.early(outputs, target)

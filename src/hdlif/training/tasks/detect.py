@@ -43,8 +43,8 @@ LEAST_SCORE = 0.01
 class Detect(Measured):
     """A task that predicts boxes with classes from the outputs, averaged over time or at each step.
 
-    The outputs of `hdlif.models.detector` are a logit per class and the distances to a box's sides, at every place of
-    one or two grids. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
+    The outputs of `hdlif.models.detector` are a logit per class and the distances to a box's sides, at every location
+    of one or two grids. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
 
     >>> import torch
     >>> from hdlif.training.tasks import Detect
@@ -136,7 +136,7 @@ class Detect(Measured):
         return outputs.cumsum(0) / steps, target.expand(len(outputs), *target.shape)
 
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
-        """Decode the boxes of each sample from outputs [B, n]; `least`, if given, replaces `threshold`."""
+        """Decode the boxes of each sample from outputs [B, n]; a given `least` replaces `threshold`."""
         decode = partial(
             decode_boxes,
             classes=len(self.outputs),
@@ -170,7 +170,7 @@ class Detect(Measured):
 
 
 class _Tally(Tally):
-    """A tally with one row per box, [N, 3 + 10]: step, class, score, and correctness at each of 10 overlaps."""
+    """A tally with one row per box, [N, 3 + 10]: step, class, score, and correctness at 10 overlap thresholds."""
 
     def __init__(self, task: Detect) -> None:
         super().__init__(task.asked(), task.criterion(), true=task.time_steps * len(task.outputs))
@@ -242,7 +242,7 @@ class FoundBoxes:
         self.worst: list[Shown] = []
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, M, 5] or [B, T, M, 5]."""
+        """Add a batch of outputs [T, B, n] and targets [B, M, 5] or [B, T, M, 5]."""
         answer, true = (part[-1] for part in self._task.answers(outputs, target))
         shown: list[Shown] = []
         for found, one in zip(self._task.boxes(answer), _there(true), strict=True):
@@ -263,9 +263,9 @@ def _there(target: Tensor) -> list[NDArray[np.float32]]:
 
 
 def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether each predicted box of an image is correct at each of `IOUS`: [N, 10].
+    """Return whether each predicted box of an image is correct at each overlap threshold in `IOUS`, [N, 10].
 
-    Boxes are matched in descending order of score, each to the free true box of its class with the largest sufficient
+    In descending order of score, each box is matched to the free true box of the same class with the largest sufficient
     overlap.
 
     Args:
@@ -288,7 +288,7 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
 
 
 def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], true: int) -> NDArray[np.float64]:
-    """Return the average precision at each of `IOUS`, [10], interpolated at 101 recalls in 0..1.
+    """Return the average precision at each threshold in `IOUS`, [10], interpolated at 101 recalls in 0..1.
 
     An example with two objects, and a wrong box ranked between two correct boxes:
 

@@ -48,7 +48,7 @@ class ExtraMetrics:
             metric.reset()
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        """Add a batch of outputs [T, B, n] and targets [B, ...]."""
         if self._metrics:
             self.add(*self._inputs(outputs.cpu(), target.cpu()))
 
@@ -58,7 +58,7 @@ class ExtraMetrics:
             _run(name, partial(metric.update, predicted, true))
 
     def figures(self, each: Each | None = None) -> dict[str, float]:
-        """Return the results by name; a metric with one number per output has the names `name.output`.
+        """Return the results, keyed by name; a metric with one value per output has names of the form `name.output`.
 
         Raises:
             InputError: a metric fails, returns any other shape, or uses a name twice.
@@ -94,7 +94,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
 
 
 def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
-    """Compute the metrics of noise and return the names of the results; the global RNG state is preserved."""
+    """Compute the metrics on noise and return the names of the results; the global RNG state is preserved."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         asked.add(predicted, true)

@@ -150,7 +150,7 @@ class Labels:
         self.counts = torch.zeros(4, len(task.outputs), dtype=torch.int64)
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, L], target [B, L]."""
+        """Add a batch of outputs [T, B, L] and targets [B, L]."""
         self.counts += counted(self._task.after_each(outputs)[-1], target).cpu()
 
     def files(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The torchmetrics metrics that recipes name; hdlif imports this module only to create a metric."""
+"""The torchmetrics metrics that recipes can contain; hdlif imports this module only to create a metric."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torchmetrics.regression import MeanAbsolutePercentageError, PearsonCorrCoef
 
 
 def balanced_accuracy(*, num_classes: int) -> Metric:
-    """Return a metric of balanced accuracy, which is the mean accuracy over classes."""
+    """Return a metric for balanced accuracy, which is the mean accuracy over classes."""
     return MulticlassAccuracy(num_classes, average="macro")
 
 
 def top_k(*, num_classes: int, k: int) -> Metric:
-    """Return the metric of top-k accuracy: the fraction of samples whose class is among the k most probable."""
+    """Return a metric for top-k accuracy: the fraction of samples whose class is among the k most probable."""
     if not 1 <= k <= num_classes:
         raise ValueError(f"k = {k}; it must be 1 to {num_classes}, the number of classes")
     return MulticlassAccuracy(num_classes, top_k=k, average="micro")
@@ -45,7 +45,7 @@ class _MeanOfPearson(PearsonCorrCoef):
 
 
 def spearman(*, num_outputs: int) -> Metric:
-    """Return the metric of Spearman correlation, averaged over the outputs."""
+    """Return a metric for Spearman correlation, averaged over the outputs."""
     with warnings.catch_warnings():
         # Ignore the warning that the metric stores all values; the documentation states this, too.
         warnings.simplefilter("ignore")

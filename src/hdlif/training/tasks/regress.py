@@ -172,7 +172,7 @@ class Errors:
         self._sums = torch.zeros(3, len(task.outputs), dtype=torch.float64)
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, V], target [B, V] or [B, T, V]."""
+        """Add a batch of outputs [T, B, V] and targets [B, V] or [B, T, V]."""
         predicted, true = self._task.answers(outputs, target)
         errors = predicted - true
         self._sums += torch.stack([part.sum((0, 1)) for part in (torch.ones_like(errors), errors, errors.square())])

@@ -120,7 +120,7 @@ class Segment(Measured):
         return CrossEntropyAndDice(self.dice)(logits, self.learned(target))
 
     def learned(self, target: Tensor) -> Tensor:
-        """Return the class that each pixel learns, [B, H, W]."""
+        """Return the target class of each pixel, [B, H, W]."""
         return target
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,7 +154,7 @@ class Segment(Measured):
 
 @dataclass(frozen=True)
 class Instances(Segment):
-    """A task with an object number per pixel, computed from outputs for background, boundary and inside.
+    """A task with an object number per pixel, computed from outputs for background, boundary and interior.
 
     The boundary of an object consists of its pixels that share an edge with another object or the background.
 
@@ -185,7 +185,7 @@ class Instances(Segment):
         return ("background", "object")
 
     def learned(self, target: Tensor) -> Tensor:
-        """Convert object numbers to background, boundary or inside at each pixel, [B, H, W]."""
+        """Convert object numbers to background, boundary or interior at each pixel, [B, H, W]."""
         differs = torch.zeros_like(target, dtype=torch.bool)
         for axis in (1, 2):
             first, second = (
@@ -213,12 +213,12 @@ class Instances(Segment):
             yield objects.matched(found, true), torch.from_numpy(found).long()
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield each image's score TP/(TP + FP + FN), or 1 without objects, and its map of object numbers."""
+        """Yield each image's score TP/(TP + FP + FN), or 1 if there are no objects, and its map of object numbers."""
         for counts, found in self.matched(outputs, target):
             yield counts[0] / sum(counts) if any(counts) else 1.0, found
 
     def tally(self) -> Tally:
-        """Return a tally of TP/(TP + FP + FN), and of the object pixels' intersection over union and Dice."""
+        """Return a tally of TP/(TP + FP + FN) and of the object pixels' intersection over union and Dice."""
         return _ObjectTally(self)
 
 
@@ -232,7 +232,7 @@ def _counts(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
 def _overlaps(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return intersection over union and Dice of each class, [..., classes], from counts [..., classes, classes].
 
-    A class that is neither present nor predicted has the values NaN.
+    Both values are NaN for a class that is neither present nor predicted.
     """
     common = counts.diagonal(dim1=-2, dim2=-1).double()
     both = counts.sum(-1) + counts.sum(-2)
@@ -298,7 +298,7 @@ class Pixels(Confusion):
         self.worst: list[Shown] = []
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, classes, H, W], target [B, H, W]."""
+        """Add a batch of outputs [T, B, classes, H, W] and targets [B, H, W]."""
         predicted, true = self._task.answers(outputs, target)
         self.counts += _counts(predicted[-1], true, len(self.counts)).cpu()
         scored = enumerate(self._task.shown(outputs, target), self._seen)

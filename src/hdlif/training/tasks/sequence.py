@@ -60,7 +60,7 @@ class LabelSequence(Measured):
         return TaskRecord("sequence", "each", self.delay)
 
     def counted(self, labels: Tensor) -> LabelSequence:
-        """Return a copy of the task with `balanced_weights` of training classes, int64 [N, T], at steps with a loss."""
+        """Return a copy with `balanced_weights`, computed from training classes [N, T] (int64) at steps with a loss."""
         answered = labels[:, : self.time_steps - self.delay]
         learned = answered[:, -1:] if self.learn_from == "last" else answered
         return replace(self, class_weights=balanced_weights(learned, len(self.outputs)))
@@ -127,7 +127,7 @@ class StepConfusion(Confusion):
         self._delay = delay
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, classes], target [B, T]."""
+        """Add a batch of outputs [T, B, classes] and targets [B, T]."""
         counted = outputs[self._delay :]
         self.add(target[:, : len(counted)].T.flatten().cpu(), counted.argmax(-1).flatten().cpu())
 

@@ -92,7 +92,7 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
 class Tally(ABC):
     """Base class for sums over batches, from which hdlif computes an `Evaluation`.
 
-    The sums for a task's own figures are float64, so ranks can add them.
+    The sums for a task's own figures are float64, so sums can be added over ranks.
 
     See `Classify` for an example.
 
@@ -109,7 +109,7 @@ class Tally(ABC):
         self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        """Add a batch of outputs [T, B, n] and targets [B, ...]."""
         loss, batch = float(self._loss(outputs, target)), len(target)
         self._sums["seen"] += torch.tensor([loss * batch, batch], dtype=torch.float64)
         for name, sums in self._added(outputs, target).items():
@@ -119,13 +119,13 @@ class Tally(ABC):
 
     @property
     def loss(self) -> float:
-        """The mean loss of the samples so far, or NaN without samples."""
+        """The mean loss of the samples so far, or NaN if there are no samples."""
         loss, n = self._sums["seen"].tolist()
         return loss / n if n else math.nan
 
     @property
     def score(self) -> float:
-        """The task's first figure for the samples so far, or NaN without samples."""
+        """The task's first figure for the samples so far, or NaN if there are no samples."""
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
@@ -167,10 +167,10 @@ class Drawing(Protocol):
     """A collector of test-set data for a report's plots."""
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        """Add a batch of outputs [T, B, n] and targets [B, ...]."""
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data to write into the run folder as JSON, by file name."""
+        """Return the data to write into the run folder as JSON, keyed by filename."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ separately; "all", in any other way, so they are kept until the batch ends."""
 class AnswerCounter:
     """A counter of correct predictions, called in order with the outputs of the steps that have a loss.
 
-    If the task has an attribute `right_by` other than "all", memory does not grow with the number of steps.
+    If the task has an attribute `right_by` other than "all", memory use does not grow with the number of steps.
 
     Args:
         steps: the steps with a loss.
