@@ -1,7 +1,7 @@
 """Lower custom modules by tracing their forward pass, child by child.
 
 Each child runs through `Scope`, which lowers the child according to its type. Between children, tensor expressions may
-add, scale and flatten values, and concatenate or slice values along channels. `hdlif.functional.gate` is supported too.
+add, scale and flatten values, and may concatenate or slice channels. `hdlif.functional.gate` is supported too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Early exit in C, with a confidence test on the outputs and a function that runs steps until the test passes."""
+"""C code for early exit: a confidence test on the outputs, and a function that runs steps until the test passes."""
 
 import math
 
@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
-    """Return the header's declarations; `learned` is the text of a parameter, or empty."""
+    """Return the header's declarations, in which `learned` is the parameter for learned tensors or empty."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, given to each step" if is_static else "a frame for each step"
     return [

@@ -87,7 +87,7 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Return the RAM in bytes for state, scratch memory and learning, excluding the stack."""
+        """Return the number of bytes of RAM for state, scratch memory and learning, excluding the stack."""
         return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
@@ -101,8 +101,9 @@ def translate(
 ) -> Source:
     """Translate a graph to C99 source code.
 
-    The C outputs are bit-identical to `hdlif.runtime.reference`, or in fixed point to `fixed.run`. With `learn`, the C
-    network can continue to learn, with results bit-identical to `hdlif.runtime.reference_learning` or `FixedLearner`.
+    The outputs in C are bit-identical to those of `hdlif.runtime.reference`, or in fixed point to those of `fixed.run`.
+    If `learn` is set, the C code can also continue training. Trained values are bit-identical to those of
+    `hdlif.runtime.reference_learning`, or in fixed point to those of `FixedLearner`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -264,7 +265,7 @@ def _header(
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """Return macros for the numbers of outputs and labels, and for the map size."""
+    """Return macros for the number of outputs, the number of labels and the size of an output map."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -274,7 +275,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Return declarations of the number types and, in fixed point, macros for the number of fraction bits."""
+    """Return declarations of the number types and, in fixed point, macros for the numbers of fraction bits."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):

@@ -1,4 +1,4 @@
-"""C code for `delay`; at the end of each step, the step function copies the source to the state."""
+"""C code for `delay`, whose source the step function copies to the state at the end of each step."""
 
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Scaled
