@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def _to_a(where: Array, g: Array) -> tuple[Array, Array]:
-    """Return the gradients of a and b, with the gradient routed to a if `where` is true and otherwise to b."""
+    """Return the gradients of operands `a` and `b`, with `g` routed to `a` if `where` is true and otherwise to `b`."""
     zero = np.zeros((), g.dtype)
     return np.where(where, g, zero), np.where(where, zero, g)
 

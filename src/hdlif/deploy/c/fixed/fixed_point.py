@@ -1,5 +1,4 @@
-"""Conversion of a deployed network to fixed point, with value ranges, number formats and the reference
-implementation."""
+"""Conversion of a deployed network to fixed point, with value ranges, number formats and the reference."""
 
 import math
 from collections import defaultdict
