@@ -1,13 +1,14 @@
 """Fold Mem-BN into the constants of a plain HD-LIF neuron, in float64 on rows [T, C].
 
-In eval mode, Mem-BN is an affine map of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a step becomes:
+In eval mode, Mem-BN is an affine transform of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a step
+becomes:
 
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 
 `fold_mem_bn_on_current` folds Mem-BN on the current, for any α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). Folding
 on the current results in HD-LIF with the leak α*·λ, preceded by an affine transform of the current.
 
-`fold_mem_bn` folds Mem-BN on the state, for α* > 0, and leaves the current unchanged. The folded neuron has the state w
+If α* > 0, `fold_mem_bn` folds Mem-BN on the state and leaves the current unchanged. The folded neuron has the state w
 instead of v, with v_t = α*_t·(w_t - c_t) - β*_t. With the initial values α*_{-1} = 1 and β*_{-1} = c_{-1} = w_{-1} = 0,
 a step becomes:
 

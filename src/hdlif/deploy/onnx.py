@@ -1,12 +1,12 @@
 """Export of a deployed graph as an ONNX model.
 
 There are two forms. `unrolled` exports a model that runs an entire sequence on a static image. The unrolled model
-computes constant values once, and runs neurons step by step. Layers without state run once, with time folded into the
+computes constant values once and runs neurons step by step. Layers without state run once, with time folded into the
 batch: step t of image b is row t·B + b. `streamed` exports a model that runs one time step, with the state as inputs
 and outputs.
 
-The models round integer codes with Floor and Clip in float32, in which sums of codes are exact below 2^24. ONNX engines
-add floats in different orders, so a code near a rounding boundary may differ from the runtime's code.
+The models compute integer codes in float32 with Floor and Clip. Sums of codes below 2^24 are exact in float32. ONNX
+engines add floats in different orders, so a code near a rounding boundary may differ from the runtime's code.
 """
 
 import json

@@ -94,7 +94,7 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """Return the first operand of the operation that computes `value`, or `value` for other types than `kind`."""
+        """If an operation of type `kind` computes `value`, return its first operand; otherwise return `value`."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:

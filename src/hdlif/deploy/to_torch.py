@@ -1,7 +1,8 @@
 """A torch module that runs a deployed graph with the runtime's arithmetic.
 
-Sums of integer codes with weights of -1, 0 or 1 are exact in float32 below 2^24. PyTorch, the NumPy reference and the
-native runtime therefore compute the same codes, unless a different order of float additions changes the rounding.
+Sums of integer codes with weights of -1, 0 or 1 are exact in float32 if all sums stay below 2^24. PyTorch, the NumPy
+reference and the native runtime therefore compute the same codes, unless a different order of float additions changes
+the rounding.
 """
 
 from collections.abc import Callable, Mapping

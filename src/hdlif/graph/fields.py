@@ -1,4 +1,4 @@
-"""Checks of node fields that several ops have in common, and windows over a map.
+"""Checks of node fields for several ops, and iteration over the windows of a map.
 
 Error messages contain the node, the field and the accepted values.
 """
@@ -129,7 +129,7 @@ def ordered_sum(terms: Iterator[Array]) -> Array:
 
 
 def in_order(values: Array, keep: int) -> Array:
-    """Sum float32 values over all axes after the first `keep` axes, in row-major order."""
+    """Sum float32 values over the axes after the first `keep`, in row-major order, starting with the first value."""
     flat = values.reshape(*values.shape[:keep], -1)
     total: Array = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
     return total

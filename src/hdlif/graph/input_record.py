@@ -1,4 +1,4 @@
-"""Checks of input records, and nouns for the samples of an input."""
+"""Checks of input records, and nouns for samples."""
 
 import math
 from collections.abc import Collection, Mapping

@@ -1,10 +1,10 @@
 """Definition of an op, with fields, output shape, computation and cost.
 
-For energy (all operations), the cost counts additions and multiplications. Counting rules:
+For energy (all operations), additions and multiplications are counted. Counting rules:
 
 - A sum of k terms counts as k additions, as in a multiply-accumulate that starts from 0. A maximum of k terms counts as
   k comparisons, starting from -inf. A comparison counts as an addition, and a division as a multiplication.
-- Comparisons with 0 (a sign bit), choices between two numbers, powers of two (an exponent), and copies are free.
+- Comparisons with 0 (a sign bit), choices between two numbers, powers of two (as exponents), and copies are free.
 Truncations of bits are free, such as the floor and the limit 2^bits - 1 of a spike's code.
 - A product of an input and a weight counts only if neither factor is 0. A factor that can only be 0, 1 or -1 is free,
   such as a binary spike or a binary, ternary or 2-bit weight. A scale of 1 and a shift of 0 are free.

@@ -62,9 +62,9 @@ def _has_form(file: CFile, node: Node) -> bool:
 class LaneExpressions(Expressions):
     """Fixed-point C expressions for several channels at a time.
 
-    Expressions are scalars if all channels share them, and vectors otherwise. The stage's `common` contains the
-    non-constant scalar expressions. The stage's `halves` maps each rounded expression to its operand and the number of
-    bits rounded off.
+    Expressions that all channels share are scalars, and all other expressions are vectors. The stage's `common`
+    contains the non-constant scalar expressions. The stage's `halves` maps each rounded expression to its operand and
+    the number of bits rounded off.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
@@ -149,7 +149,7 @@ class LaneExpressions(Expressions):
 
 
 class AnswerText(StageText):
-    """A builder for a stage that processes all time steps; the C variable `t` is the step in the innermost loop."""
+    """A builder for a stage that processes all time steps, with the step `t` in the innermost loop."""
 
     arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 

@@ -83,7 +83,7 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops that sum, for each entry of a pool's input, the gradients of all windows that contain the entry.
+        """Write loops over the input of a pooling op that sum the gradients of all windows that contain an entry.
 
         Args:
             condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,

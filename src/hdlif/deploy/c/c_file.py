@@ -208,7 +208,7 @@ class CFile:
         return self.size(name) * self.steps_of(name)
 
     def array(self, base: str) -> str:
-        """Return a C expression that points to the entries of a stored value or of the input."""
+        """Return a C pointer expression for the entries of a stored value or of the input."""
         if base == INPUT:
             return "frame"
         is_code = self.values[base].max_code is not None

@@ -64,7 +64,7 @@ def _mean_in_1024ths(fraction: int) -> str:
     """Return a C expression for the mean of the variable `below` in units of 1/1024, rounded down.
 
     Shifting a sum of 16-bit outputs left could overflow, so large distances from the maximum are clipped first. A
-    negative number of fraction bits counts as 0, which underestimates the mean and delays the exit.
+    negative number of fraction bits is treated as 0, which underestimates the mean and delays the exit.
     """
     bits = max(fraction, 0)
     if bits >= 10:

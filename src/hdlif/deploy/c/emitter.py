@@ -25,7 +25,7 @@ FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
 
 @dataclass(frozen=True)
 class Emitter:
-    """An op's translation to C, as loops or as an expression for one entry, of which views need neither.
+    """An op's translation to C, as loops or as an expression for one entry, with neither for views.
 
     Attributes:
         entry: the operations in float32.

@@ -49,10 +49,10 @@ class FastSigmoid:
 
 
 class Node(nn.Module):
-    """A snnTorch module for a layer of hdlif neurons, which runs one step per call `spk, mem = node(cur, mem)`.
+    """An snnTorch module for a layer of hdlif neurons, which runs one step per call `spk, mem = node(cur, mem)`.
 
-    The output `mem` is the potential after the step, and also carries the step number and all other states. Pass the
-    returned `mem` to the next call, as with snnTorch's own neurons; start with None or `init_leaky()`.
+    The output `mem` is the potential after the step and also carries the step number and all other states. Pass the
+    returned `mem` to the next call, as with snnTorch's own neurons. Start a sequence with None or `init_leaky()`.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.

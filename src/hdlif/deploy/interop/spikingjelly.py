@@ -97,10 +97,10 @@ def from_spikingjelly(
     The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable. With `decay_input=True`, the factor 1/τ of the
     current is not learned.
 
-    hdlif traces the forward pass of one step, and rejects loops over time. `LIFNode` and `IFNode` are supported with
-    any τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted and the original
-    network compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new
-    mask at each step.
+    hdlif traces the forward pass of one step and rejects loops over time. `LIFNode` and `IFNode` are supported with any
+    τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted and the original network
+    compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new mask at
+    each step.
 
     Args:
         network: the network in either step mode, which is not modified.

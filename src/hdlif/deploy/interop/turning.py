@@ -70,7 +70,7 @@ class TurningNeurons(Turning):
         return self.refuse(path, f"is an activation; only neurons of {self.library} are accepted")
 
     def network(self, module: nn.Module) -> Temporal:
-        """Convert a network, or raise a `ConversionError` that lists everything without a counterpart."""
+        """Convert a network, or raise a `ConversionError` that lists all unsupported modules and operations."""
         mode = module.training
         made, _ = self.turn(module, "", Fed())
         if self.problems:

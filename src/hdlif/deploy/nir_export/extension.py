@@ -3,7 +3,7 @@
 The nir package can write nodes of custom types but cannot read them back. Therefore, hdlif writes every node of the
 graph as the closest standard node of the same shape. Operations without a counterpart become `Scale` nodes with the
 factor 1. Other libraries load an approximate network or reject the file; for example, SpikingJelly and snnTorch reject
-`Scale` nodes. `deploy.interop.nir_import` reads only the metadata, and restores the exact model file.
+`Scale` nodes. `deploy.interop.nir_import` reads only the metadata and restores the exact model file.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact

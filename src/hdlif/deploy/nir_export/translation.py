@@ -1,7 +1,7 @@
 """Translate a deployed graph exactly to nodes and edges of NIR, or raise an error.
 
 Weights absorb operations between layers, such as `affine` ops after convolutions, spike sizes and the divisors of
-means. NIR represents a sum by several edges into one node. An `affine` op without a preceding layer becomes a 1x1
+means. In NIR, several edges into one node represent a sum. An `affine` op without a preceding layer becomes a 1x1
 convolution or a matrix with diagonal weights.
 """
 
@@ -274,7 +274,7 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
     """Return the sums over pooling windows.
 
-    The NIR node computes sums for norse, and otherwise means, whose pending scale is the number of entries.
+    For norse, the NIR node computes sums. Otherwise, the node computes means, with the window size as a pending scale.
     """
     value = to.values[node.inputs[0]]
     sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}

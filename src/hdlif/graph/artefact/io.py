@@ -118,7 +118,7 @@ def dumps(graph: Graph) -> bytes:
 
 
 def loads(content: bytes, name: str) -> Graph:
-    """Return the graph from the bytes of a model file; see `dumps` for an example.
+    """Return the graph from the bytes of a model file (see `dumps` for an example).
 
     Args:
         content: the bytes of the file, untrusted.

@@ -41,7 +41,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """Return, for each value, whether it depends on a node of any step for which `holds` is true."""
+    """Return, for each value, whether it depends on a node for which `holds` is true at this or an earlier step."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))

@@ -3,7 +3,7 @@
 `forward` computes a step's results and the values saved for the backward pass. `backward` computes the gradients of a
 step's inputs from the gradients of the results and the saved values. The registers of a program contain streams,
 states, rows and the results of instructions, in this order. A stream has one value per neuron and step. States are
-passed to the step that runs next; in `backward`, the states are the gradients of the neuron's states.
+passed to the step that runs next. In `backward`, the states are the gradients of the neuron's states.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ class Saving:
         return tuple(map(Value, instruction.operands))
 
     def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
-        """Return `values` and the values from which they are computed, in topological order without `known`."""
+        """Return `values` and all values that they require, in topological order and without `known` values."""
         return tuple(
             sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
         )
@@ -286,7 +286,7 @@ class Saving:
         return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
     def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
-        """Return `values` and the values from which they are computed, without going beyond `known` values."""
+        """Return `values` and all values that they require, without the values that only `known` values require."""
         found, waiting = set[Value](), list(values)
         while waiting:
             value = waiting.pop()
@@ -322,8 +322,8 @@ class Saving:
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Return the exact number of bytes that a chunk of `steps` steps saves for `neurons` neurons (B·C·H·W).
 
-        The count equals the size of the tensors that autograd saves. The count excludes rows, which are in memory
-        anyway, and includes a current that is saved separately.
+        The count equals the size of the tensors that autograd saves. The count includes a current that is saved
+        separately. The count excludes rows, which are in memory anyway.
 
         Args:
             itemsize: the item size of the states' dtype.

@@ -43,7 +43,7 @@ def _negative(tracer: Tracer, x: Any) -> Symbol:
 
 
 def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
-    """Return a handler that writes a logical function as a `select`, in which operands replace None."""
+    """Return a handler that writes a logical function as a `select`, replacing each None by an operand."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if not all(isinstance(one, Symbol) and one._is_bool for one in operands):

@@ -1,6 +1,6 @@
 """Operations on fixed-point numbers, each a 16-bit integer times 2^-fraction.
 
-The reference and the C export share these operations, and `Integers` either computes on arrays or writes C expressions.
+Both the reference and the C export use these operations. `Integers` either computes on arrays or writes C expressions.
 Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29 if an addend of at
 most 2^29 follows. Rounding adds at most 2^29, so no result exceeds 2^30 + 2^29.
 
@@ -112,7 +112,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round a 16-bit number to `fraction` fraction bits, at most its current number, so no overflow can occur."""
+    """Round a 16-bit number to at most its current number of fraction bits, which cannot cause an overflow."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -124,7 +124,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Return two integers below 2^29 with a common number of fraction bits, and this number."""
+    """Return two integers below 2^29 in a common format, and the number of fraction bits of this format."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -264,7 +264,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Return two operands as 16-bit integers with a common number of fraction bits, and this number."""
+    """Return two operands as 16-bit integers in a common format, and the number of fraction bits of this format."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)

@@ -47,7 +47,7 @@ def entry(s: StageText, node: Node) -> str:
 
 
 def _registers(s: StageText, node: Node, local: str) -> list[str]:
-    """Declare a local variable for each computed register, and return C expressions for all registers."""
+    """Declare local variables for needed registers, and return C expressions for all registers."""
     program = program_of(node)
     registers = [s.number(node, 0)]
     for register, name in enumerate(program.states, 1):

@@ -1,8 +1,8 @@
 """Convert NIR nodes to a network's weights and structure (`hdlif.deploy.interop.structure`).
 
 The potential of a NIR neuron starts at v_leak and decays towards v_leak. In hdlif, the potential is u = v - v_leak, so
-a step computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, and then
-resets u to v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
+a step computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. If u > v_threshold - v_leak, the neuron fires and resets
+u to v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
 """
 
 import math
