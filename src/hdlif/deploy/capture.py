@@ -61,7 +61,7 @@ class _Following:
         return _Value(self, wire)
 
     def named(self, op: str) -> str:
-        """Return a unique name, such as add or add2, for an operation between child modules."""
+        """Return a unique name, such as `add` or `add2`, for an operation between child modules."""
         while True:
             count = self._counts[op] = self._counts.get(op, 0) + 1
             name = inside(self.path, op if count == 1 else f"{op}{count}")

@@ -87,7 +87,7 @@ class Lowerer:
         self._applied: dict[str, list[tuple[Floats, Wire]]] = {}
 
     def trial(self) -> "Lowerer":
-        """Return a copy for a trial lowering, which leaves this lowerer unchanged."""
+        """Return a copy of this lowerer for a trial lowering."""
         other = copy(self)
         other.nodes, other.values = list(self.nodes), dict(self.values)
         other._applied = {name: list(known) for name, known in self._applied.items()}
@@ -137,7 +137,7 @@ class Lowerer:
         return made
 
     def one_scale(self, wire: Wire) -> Wire:
-        """Return a value with a single scale for all channels, which can stay pending through a weighted sum."""
+        """Return a value with a single scale for all channels, so the scale can stay pending through a weighted sum."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 

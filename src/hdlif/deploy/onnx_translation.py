@@ -88,7 +88,7 @@ class Unrolled:
 
 
 class Streamed(Unrolled):
-    """A provider of rows and states for one step, whose number is an input of the model."""
+    """A provider of rows and states for a single step, with the step number as an input of the model."""
 
     def __init__(self, writer: Writer, values: Mapping[str, Any]) -> None:
         super().__init__(writer, 1)

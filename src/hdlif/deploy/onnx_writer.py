@@ -1,4 +1,4 @@
-"""A writer of ONNX models that merges equal nodes and drops unused ones."""
+"""A writer of ONNX models that merges identical nodes and drops unused nodes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

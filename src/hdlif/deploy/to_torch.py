@@ -24,7 +24,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 
 
 class GraphModule(Temporal):
-    """A module that runs a graph over chunks of time.
+    """A module that runs a graph over chunks of time steps.
 
     The module maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to logit maps [K, B, classes, H, W].
 

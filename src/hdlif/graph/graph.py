@@ -134,7 +134,7 @@ COMBINATIONS = ("mean", "last", "each")
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """The meaning of a network's outputs, whose names (for "detect", the box classes) are in `Graph.labels`.
+    """The meaning of a network's outputs. `Graph.labels` contains output names or, for "detect", box classes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
@@ -241,7 +241,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Value:
-    """The type of a value, which consists of the shape without time and batch and the range of the entries.
+    """The type of a value: the shape without time and batch, and the range of the entries.
 
     Attributes:
         shape: [C, H, W], or [C] for a vector.

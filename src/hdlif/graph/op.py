@@ -5,9 +5,9 @@ For energy (all operations), additions and multiplications are counted. Counting
 - A sum of k terms counts as k additions, as in a multiply-accumulate that starts from 0. A maximum of k terms counts as
   k comparisons, starting from -inf. A comparison counts as an addition, and a division as a multiplication.
 - Comparisons with 0 (a sign bit), choices between two numbers, powers of two (as exponents), and copies are free.
-Truncations of bits are free, such as the floor and the limit 2^bits - 1 of a spike's code.
-- A product of an input and a weight counts only if neither factor is 0. A factor that can only be 0, 1 or -1 is free,
-  such as a binary spike or a binary, ternary or 2-bit weight. A scale of 1 and a shift of 0 are free.
+Truncations, such as the floor and the limit 2^bits - 1 of a spike's code, are free.
+- A product of an input and a weight counts only if neither factor is 0. A factor that can only be 0, 1 or -1, such as a
+binary spike or a binary, ternary or 2-bit weight, is free. A scale of 1 and a shift of 0 are free.
 
 A quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), therefore costs one multiplication and one
 addition per entry, or 3.7 + 0.9 pJ. With a power-of-two step, such as the default of ¼, fixed-point hardware could
@@ -61,7 +61,7 @@ class Seen(Protocol):
     pairs: dict[str, float]
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps, in which constant values count only once if `once` is set."""
+        """Return the count for one image over T steps, in which constant nodes count T times unless `once` is set."""
 
     def entries_per_image(self, node: Node) -> float:
         """Return the number of entries of a node's output that are computed per image over T steps."""

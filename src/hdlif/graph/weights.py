@@ -19,7 +19,7 @@ ADDING_ENCODINGS = ("ternary", "binary", "int2")
 
 
 def codes_of(latents: Array, encoding: str) -> Array:
-    """Return the codes of int16 latents, which are rounded with halves up or, for binary codes, are 1 or -1."""
+    """Round int16 latents to codes, with halves rounded up; binary codes are 1 or -1."""
     if encoding == "binary":
         return np.where(latents >= 0, 1, -1).astype(np.int8)
     most = LARGEST_WEIGHT[encoding]

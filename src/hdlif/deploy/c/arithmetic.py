@@ -1,4 +1,4 @@
-"""The arithmetic of a network in C, which is either float32 or 16-bit fixed point."""
+"""The arithmetic of a network in C, either in float32 or in 16-bit fixed point."""
 
 import math
 from typing import Any

@@ -32,7 +32,7 @@ class Lifetime:
 
 
 def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset[str]) -> dict[str, Lifetime]:
-    """Return the lifetime of every value in `sizes`, which for values in `kept` lasts until the end of the step."""
+    """Return the lifetime of every value in `sizes`; values in `kept` live until the end of the step."""
     found: dict[str, Lifetime] = {}
     for place, stage in enumerate(stages):
         for name in (*stage.loaded, *stage.scanned):
@@ -176,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the number of time steps stored per entry, which is rounded up to a multiple of 4 for codes."""
+        """Return the number of time steps stored per entry; for codes, round up to a multiple of 4."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4

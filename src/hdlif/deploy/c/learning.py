@@ -386,7 +386,7 @@ def _dtype(kind: str) -> np.dtype[Any]:
 
 
 def _struct(arrays: Arrays) -> Struct:
-    """Return a C struct of arrays, which must be sorted from the widest to the narrowest type."""
+    """Return a C struct of arrays, given in the order from the widest to the narrowest type."""
     size = sum(_dtype(kind).itemsize * max(count, 1) for kind, _, count in arrays)
     members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, name, count in arrays]
     return Struct(members, -(-size // 4) * 4)

@@ -199,7 +199,7 @@ class StageText:
 
     @contextlib.contextmanager
     def channels(self, name: str) -> Iterator[None]:
-        """Write a loop over the channels of a value at pixel `p`, which runs after all sums have been computed."""
+        """Write a loop over the channels of a value at pixel `p`, for use after all sums have been computed."""
         channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
         self.line(f"const uint32_t i = c * {height * width} + p;")

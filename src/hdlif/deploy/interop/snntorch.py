@@ -49,7 +49,7 @@ class FastSigmoid:
 
 
 class Node(nn.Module):
-    """An snnTorch module for a layer of hdlif neurons, which runs one step per call `spk, mem = node(cur, mem)`.
+    """An snnTorch module for a layer of hdlif neurons. Each call `spk, mem = node(cur, mem)` runs one step.
 
     The output `mem` is the potential after the step and also carries the step number and all other states. Pass the
     returned `mem` to the next call, as with snnTorch's own neurons. Start a sequence with None or `init_leaky()`.
@@ -132,9 +132,9 @@ def from_snntorch(
     hdlif traces one step of an `nn.Sequential`, or of a forward pass whose only argument is `x`. Neurons must have been
     created with `init_hidden=True`. `Leaky` fires strictly above its threshold, so the threshold of the converted
     neuron is the next larger float32. A `Leaky` with reset by subtraction and the default `reset_delay=True` becomes a
-    `LateResetLIF`. A `Leaky` that resets to zero gets an immediate reset, which produces the same spikes. A learned
-    `beta` becomes a learned leak λ = σ(a), with one additional rounding. With reset by subtraction, a `Synaptic`
-    becomes a `LeakyIntegrator` and a neuron, and an `RLeaky` becomes a `Recurrent`.
+    `LateResetLIF`. A `Leaky` that resets to zero becomes a neuron with an immediate reset, which produces the same
+    spikes. A learned `beta` becomes a learned leak λ = σ(a), with one additional rounding. With reset by subtraction, a
+    `Synaptic` becomes a `LeakyIntegrator` and a neuron, and an `RLeaky` becomes a `Recurrent`.
 
     Args:
         network: the network, which is not modified.

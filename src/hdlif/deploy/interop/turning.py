@@ -89,7 +89,7 @@ class TurningNeurons(Turning):
 
 
 def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Copy a network, including neuron states with autograd graphs, and load `state_dict` if given.
+    """Copy a network, even if neuron states belong to an autograd graph, and load `state_dict` if given.
 
     Raises:
         ConversionError: `state_dict` belongs to another network.

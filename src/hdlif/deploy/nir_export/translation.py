@@ -1,4 +1,4 @@
-"""Translate a deployed graph exactly to nodes and edges of NIR, or raise an error.
+"""Translate a deployed graph exactly to NIR nodes and edges, or raise an error.
 
 Weights absorb operations between layers, such as `affine` ops after convolutions, spike sizes and the divisors of
 means. In NIR, several edges into one node represent a sum. An `affine` op without a preceding layer becomes a 1x1
@@ -37,7 +37,7 @@ MOST_SHOWN = 3
 
 @dataclass
 class _Layer:
-    """A float64 convolution or matrix under construction, which absorbs the operations that follow."""
+    """A float64 convolution or matrix under construction, into which subsequent operations are folded."""
 
     weight: Floats
     bias: Floats

@@ -84,7 +84,7 @@ def _plain(key: str, value: Any) -> Any:
 
 
 def _read(where: str, value: object, readers: Mapping[str, _Reader], optional: Collection[str] = ()) -> dict[str, Any]:
-    """Parse an object with the fields in `readers`, of which only the `optional` fields may be missing."""
+    """Parse an object that must have all fields in `readers` except for `optional` fields."""
     record = _object(where, value)
     _keys(where, record, tuple(sorted(key for key in readers if key not in optional or key in record)))
     return {key: readers[key](f"{where}.{key}", entry) for key, entry in record.items()}

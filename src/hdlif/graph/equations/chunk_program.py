@@ -179,7 +179,7 @@ def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
 
 
 def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """Return a saved value's memory layout at later steps, whose states come from within the chunk."""
+    """Return a saved value's memory layout at later steps, when saved states come from within the chunk."""
     source = saving.source(value, len(saving.program.states))
     return encoding_of(saving, source.value) if source.place == "computed" else "values"
 

@@ -40,16 +40,14 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows for the given parameter values, and read the current values of numbers and one-element
-        arrays.
-        """
+        """Return the rows for the given parameter values and the current values of numbers and one-element arrays."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
         """Return a `select` by p > q as min(q, p) or max(q, p), or None for any other operation.
 
-        For equal numbers such as 0 and -0, either number may be the result.
+        If the operands are equal, such as 0 and -0, either operand may be the result.
         """
         first, instructions = self.program.first, self.program.instructions
         instruction = instructions[register - first]

@@ -195,7 +195,7 @@ class Nodes:
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
-        """Return whether `a` · `b` is a spike times a parameter, which a weight may absorb."""
+        """Return whether `a` · `b` is a spike times a parameter that a weight may absorb."""
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:

@@ -103,7 +103,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A neuron's step as a list of operations on registers, which `trace` creates from a function.
+    """A neuron's step as a list of operations on registers. The function `trace` creates a program from a step.
 
     Register 0 is the current, followed by the states, the rows and the results of the instructions.
 
@@ -183,7 +183,7 @@ class Program:
         return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
 
     def is_binary(self, register: int) -> bool:
-        """Return whether a register is always 1 or 0, such as the result of a comparison."""
+        """Return whether a register, such as the result of a comparison, is always 1 or 0."""
         return self._binary[register]
 
     def starts_binary(self, register: int) -> bool:

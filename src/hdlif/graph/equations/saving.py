@@ -167,7 +167,7 @@ class Saving:
         return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
 
     def _asking(self, ways: Callable[[Instruction], Collection[int]]) -> frozenset[int]:
-        """Return the registers that depend, also through states, on an input with a requested gradient."""
+        """Return the registers that depend, directly or through states, on an input with a requested gradient."""
         program, given = self.program, self.needs
         asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
         while True:
@@ -286,7 +286,7 @@ class Saving:
         return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
     def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
-        """Return `values` and all values that they require, without the values that only `known` values require."""
+        """Return `values` and all values that they require, stopping at `known` values."""
         found, waiting = set[Value](), list(values)
         while waiting:
             value = waiting.pop()

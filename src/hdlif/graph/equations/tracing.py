@@ -1,7 +1,7 @@
 """Tracing of an equation into a program, by calling the step once with symbols for the current, states and parameters.
 
-A step is a plain function on tensors. Tracing records all operations on symbols. Operations on parameters only, such as
-cos(angle) or 1 - leak, are evaluated during tracing and become rows of the program. Tracing supports operators, and
+A step is a plain function on tensors. Tracing records all operations on symbols. Operations on parameters alone, such
+as cos(angle) or 1 - leak, are evaluated during tracing and become rows of the program. Tracing supports operators, and
 PyTorch functions that are recognised by name. Any other operation raises an error with the line number in the equation.
 """
 
@@ -27,7 +27,7 @@ def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
-    """Return a handler for a sum or difference that rejects Booleans, which PyTorch adds with a logical or."""
+    """Return a handler for sums or differences that rejects Booleans, whose sum is a logical or in PyTorch."""
 
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
@@ -66,7 +66,7 @@ def _where(tracer: Tracer, condition: Any, a: Any, b: Any) -> Symbol:
 
 
 def _of_two(name: str, form: str = "") -> Callable[..., Symbol]:
-    """Return a handler for a minimum or maximum of two tensors, which rejects reductions over an axis."""
+    """Return a handler that accepts a minimum or maximum of two tensors and rejects reductions over an axis."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if len(operands) != 2 or not all(isinstance(one, Symbol) for one in operands):

@@ -1,8 +1,8 @@
 """The gate op, y[c] = x[c] if a[g] > 0, else 0, with the group g = floor(c·G / C) of channel c.
 
 The gate `a` has G channels, and G must divide the number C of channels of `x`. The map of `a` either has the same size
-as the map of `x` or is a single pixel. The result contains entries of `x` unchanged, so codes stay codes. A NaN in `a`
-yields 0, because NaN is not greater than 0.
+as the map of `x` or is a single pixel. Entries of `x` are either kept or replaced by 0, so codes stay codes. A NaN in
+`a` yields 0, because NaN is not greater than 0.
 """
 
 import math

@@ -84,7 +84,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def fires(node: Node) -> bool:
-    """Return whether the equation emits spikes, unlike companding."""
+    """Return whether the equation emits spikes, which is not the case for companding."""
     return bool(node.attributes.get("fires", True))
 
 

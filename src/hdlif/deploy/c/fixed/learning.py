@@ -210,7 +210,7 @@ class FixedLearner:
         return logits
 
     def run(self, x: NDArray[np.float32]) -> IntegerArray:
-        """Return the current network's logits [T, B, K] for frames `x`, which have a shape as in `learn`."""
+        """Return the current network's logits [T, B, K] for frames `x` with the same shapes as in `learn`."""
         return self._fixed.run(self._fixed.frame(x), len(x) if len(x) > 1 else self._fixed.graph.time_steps)
 
     @property

@@ -35,7 +35,7 @@ HEADROOM = 1.5
 
 
 class Integers(Protocol):
-    """An interface for 32-bit integer arithmetic, whose callers must keep operands small enough to prevent overflow."""
+    """An interface for 32-bit integer arithmetic. Callers must keep operands small enough to prevent overflow."""
 
     def constant(self, value: int) -> Integer: ...
     def rows(self, key: str, table: NDArray[np.int64]) -> Integer:

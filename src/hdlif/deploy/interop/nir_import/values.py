@@ -1,4 +1,4 @@
-"""Read and check the values of NIR nodes, such as parameters per channel, window sizes and weights."""
+"""Read and check the values of NIR nodes, such as channel parameters, window sizes and weights."""
 
 import math
 from collections.abc import Mapping
@@ -119,7 +119,7 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
 
 
 def snapped(gain: Floats) -> Floats:
-    """Return `gain`, with values that differ from 1 only by rounding replaced by 1."""
+    """Return `gain`, but replace values that differ from 1 only by rounding."""
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
 
 
