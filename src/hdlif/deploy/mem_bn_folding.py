@@ -15,8 +15,8 @@ a step becomes:
     λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
     q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t).
 
-Because q_t equals m_t + c_t, the folded neuron spikes (q_t > θ'_t) exactly if m̂_t > θ_t. The following layer absorbs
-the gain α*_t of the spike.
+Because q_t equals m_t + c_t, the folded neuron spikes (q_t > θ'_t) exactly if m̂_t > θ_t. The next layer absorbs the
+gain α*_t of the spike.
 
 The rows of `fold_mem_bn` cannot be repeated beyond step T - 1, because λ' and c depend on the previous step. From step
 T on, the rows of `fold_mem_bn_on_current` apply. With the last row's α*, β*, λ, θ and v = α*·(w - c) - β*, step T

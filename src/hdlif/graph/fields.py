@@ -22,7 +22,7 @@ def check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
 
 
 def is_float32(value: Any) -> TypeGuard[float]:
-    """Return whether `value` is a number within the range of float32, to which the runtime rounds numbers."""
+    """Return whether `value` is a number within the range of float32. The runtime rounds such numbers to float32."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -FLOAT32_MAX <= value <= FLOAT32_MAX
 

@@ -1,6 +1,6 @@
 """C functions that process all time steps of a sample in one call, for networks that support this mode.
 
-Each stage processes all time steps before the next stage starts. The kernels multiply the codes of four steps together,
+Each stage processes all time steps before the next stage starts. The kernels process the codes of four steps at a time,
 keep neuron states in local variables, and compute constant values once. On processors with vector instructions,
 fixed-point stages compute four channels at a time (kernels/lanes.c).
 """

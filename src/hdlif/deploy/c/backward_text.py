@@ -108,7 +108,7 @@ class BackwardText(StageText):
 
     @contextlib.contextmanager
     def by_entry(self, *roles: str) -> Iterator[None]:
-        """Write loops over the entries of an elementwise op that sum the gradients of the tensors in `roles`."""
+        """Write loops that sum the gradients of the tensors in `roles` over all entries of an elementwise op."""
         tables = [self._sums(role) for role in roles if self.trains(role)]
         channels, height, width = self.shape(self.node.name)
         whole, by_channel = ([table for table in tables if (table.columns == 1) == one] for one in (True, False))

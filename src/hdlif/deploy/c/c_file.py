@@ -176,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the number of time steps stored per entry; for codes, round up to a multiple of 4."""
+        """Return the number of time steps stored per entry, rounded up to a multiple of 4 for codes."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4

@@ -1,4 +1,4 @@
-"""Pack a layer's weights for a C kernel, and write the layer's geometry and the call of the kernel."""
+"""Pack a layer's weights for a C kernel, and write the layer's geometry and the call to the kernel."""
 
 import math
 from dataclasses import dataclass, replace

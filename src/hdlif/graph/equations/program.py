@@ -107,7 +107,7 @@ class Program:
 
     Register 0 is the current, followed by the states, the rows and the results of the instructions.
 
-    The following program emits and keeps HD-LIF's membrane m = leak·v + I:
+    The following program emits the membrane m = leak·v + I of HD-LIF, which also becomes the new state:
 
     >>> from hdlif.graph.equations import Instruction, Program
     >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
@@ -264,7 +264,7 @@ class Program:
 
     @property
     def varying(self) -> frozenset[int]:
-        """Return the registers that depend on the current or a state, and therefore differ between neurons."""
+        """Return the registers that depend on the current or a state and therefore differ between neurons."""
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:

@@ -168,7 +168,7 @@ def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any
 
 
 def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
-    """Return the bias of a layer, or an empty dict if the bias is zero."""
+    """Return the bias of a layer, or an empty dict if the bias is missing or zero."""
     if node.values.get("bias") is None:
         return {}
     found = array(name, node, "bias")
