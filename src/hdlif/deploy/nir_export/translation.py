@@ -166,7 +166,7 @@ class _Translation:
         return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
 
     def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
-        """Add a node, created later by `make`, that reads the sum of `sources`, and return the node's name."""
+        """Add a node that reads the sum of `sources` and that `make` creates later, and return the node's name."""
         found = plain_name(name, self._nodes)
         self._nodes[found] = make
         self._edges += [(source, found) for source in sources]
@@ -191,7 +191,7 @@ class _Translation:
         return self.with_affine(name, scale, np.zeros(1))
 
     def with_affine(self, name: str, scale: Floats, shift: Floats, *, of: str | None = None) -> _Value:
-        """Return scale·x + shift, in which x is a node's value without the pending scale."""
+        """Return scale·x + shift for the value x of a node, ignoring the pending scale."""
         value = self.values[name]
         layer = value.layer if self._readers[name] == 1 else None
         if (scale == 1).all() and not shift.any():
