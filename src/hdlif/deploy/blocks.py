@@ -45,9 +45,9 @@ def _reversible_chain(lowerer: Lowerer, module: ReversibleSequential, wire: Wire
 
 
 def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, path: str) -> Wire:
-    """Lower consecutive blocks, given by path, and return the joined streams.
+    """Lower consecutive reversible blocks, and return the two streams concatenated along the channels.
 
-    The input of a block and the block's branches share one grid, which `_grid` omits.
+    The inputs and branches of all blocks share one rounding grid, which `_grid` omits.
     """
     stream = lowerer.applied(wire)
     channels = lowerer.values[stream.name].shape[0]
@@ -63,7 +63,7 @@ def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, p
 
 @lowers(Grid)
 def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
-    """Omit the grid, because only the inverse needs it and a deployed network never computes the inverse.
+    """Omit the rounding grid, because a deployed network never computes the inverse of a block.
 
     Each omitted rounding changes a current by at most half a step, which is 7.6e-6 at the default step of 2^-16.
     """

@@ -1,7 +1,7 @@
 """Lower custom modules by tracing their forward pass, child by child.
 
 Each child runs through `Scope`, which lowers the child according to its type. Between children, tensor expressions may
-add, scale and flatten values, and concatenate or slice values along channels. `hdlif.functional.gate` is supported too.
+add, scale and flatten values, and may concatenate or slice channels. `hdlif.functional.gate` is supported too.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Following:
         return _Value(self, wire)
 
     def named(self, op: str) -> str:
-        """Return a unique name, such as add or add2, for an operation between child modules."""
+        """Return a unique name, such as `add` or `add2`, for an operation between child modules."""
         while True:
             count = self._counts[op] = self._counts.get(op, 0) + 1
             name = inside(self.path, op if count == 1 else f"{op}{count}")

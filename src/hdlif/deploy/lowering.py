@@ -1,17 +1,17 @@
 """Lowering of trained modules to a `hdlif.graph.graph.Graph`, with folded batch norms and integer codes if possible.
 
-Each module type has one lowering, registered with `lowers` in the file of its op (`hdlif.deploy.ops`). A lowering takes
-a module's input value and returns the module's output value. Each value has a pending `scale` per time step, such as
-the size of a spike code or the divisor of a mean. The next affine absorbs the pending scale, so values between layers
-stay integers.
+Each module type has one lowering, which is registered with `lowers` in the file of the corresponding op
+(`hdlif.deploy.ops`). A lowering takes a module's input value and returns the module's output value. Each value has a
+pending `scale` per time step, such as the size of a spike code or the divisor of a mean. The next `affine` op absorbs
+the pending scale, so values between layers stay integers.
 
 A batch norm y = g·(x - μ) + b, with g = weight/√(σ² + eps), can follow a convolution with weights W = a·w. For spikes s
 = r·c, the batch norm folds to:
 
     y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
 
-In the folded network, the weights w stay in {-1, 0, 1}, and the codes c stay integers. The folded affine has the scale
-g·a·r [T or 1, C] and the shift b - g·μ [1, C].
+In the folded network, the weights w stay in {-1, 0, 1}, and the codes c stay integers. The resulting `affine` op has
+the scale g·a·r [T or 1, C] and the shift b - g·μ [1, C].
 
 For example, a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6 give the folded y = 0.25·6 - 1.5 = 0. The original
 batch norm gives the same result, y = 2·(0.5·0.25·6 - 1) + 0.5 = 0.
@@ -51,7 +51,7 @@ _OF_DERIVED: dict[type[nn.Module], Lowering] = {}
 
 
 def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering], Lowering]:
-    """Register a lowering, a function of (lowerer, module, input wire, module path), for module types.
+    """Register a function (lowerer, module, input wire, module path) as the lowering of module types.
 
     The following code lowers a custom layer that doubles its input:
 
@@ -87,14 +87,14 @@ class Lowerer:
         self._applied: dict[str, list[tuple[Floats, Wire]]] = {}
 
     def trial(self) -> "Lowerer":
-        """Return a copy for a trial lowering, which leaves this lowerer unchanged."""
+        """Return a copy of this lowerer for a trial lowering."""
         other = copy(self)
         other.nodes, other.values = list(self.nodes), dict(self.values)
         other._applied = {name: list(known) for name, known in self._applied.items()}
         return other
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
-        """Lower `module`, found at `path` in the network, for the input `wire`."""
+        """Lower the module at `path` in the network for the input `wire`, and return the output."""
         lowering = _LOWERINGS.get(type(module))
         if lowering is None:
             lowering = next((_OF_DERIVED[kind] for kind in type(module).__mro__ if kind in _OF_DERIVED), None)
@@ -104,7 +104,7 @@ class Lowerer:
         return lowering(self, module, wire, path)
 
     def emit(self, op: str, name: str, *inputs: Wire, pending: Floats = ONE, **fields: Any) -> Wire:
-        """Append a node, and return the node's value with the scale `pending`.
+        """Append a node, and return the node's value with the pending scale `pending`.
 
         Array fields become the node's tensors, and all other fields become attributes.
         """
@@ -117,13 +117,13 @@ class Lowerer:
         return Wire(name, pending)
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
-        """Emit the affine scale·wire + shift for rows [T or 1, C], and absorb the wire's pending scale."""
+        """Emit an `affine` op for scale·wire + shift with rows [T or 1, C], including the wire's pending scale."""
         rows = max(map(len, (scale, shift, wire.scale)))
         scale = repeated(scale, rows) * repeated(wire.scale, rows)
         return self.emit("affine", name, wire, **affine_rows(scale, repeated(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
-        """Apply a value's pending scale with an affine, which is emitted only once per scale."""
+        """Apply a value's pending scale with an `affine` op, which is emitted only once per value and scale."""
         if (wire.scale == 1).all():
             return wire
         known = self._applied.setdefault(wire.name, [])
@@ -137,7 +137,7 @@ class Lowerer:
         return made
 
     def one_scale(self, wire: Wire) -> Wire:
-        """Return a value with one scale for all channels, so the scale can stay pending through a weighted sum."""
+        """Return a value with a single scale for all channels, so the scale can stay pending through a weighted sum."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
@@ -168,9 +168,9 @@ def f64(tensor: Tensor) -> Floats:
 
 
 def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **across: int) -> list[list[int]]:
-    """Return the sizes along rows and columns for each named attribute of a layer.
+    """Return the sizes [along rows, along columns] for each named attribute of a layer, such as the stride.
 
-    For sequences, `across` contains the size along rows, because a sequence is a map of one row.
+    For sequences, `across` contains the size along rows, because a sequence is a map with a single row.
     """
     is_sequence = isinstance(module, nn.Conv1d | nn.MaxPool1d | nn.AvgPool1d | nn.AdaptiveAvgPool1d)
     if is_sequence:
@@ -196,7 +196,7 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
 
 
 def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
-    """Return whether a pool's windows end exactly at the border of each axis, so rounding up adds no window."""
+    """Return whether pooling windows end exactly at the border of each axis, so rounding up adds no window."""
     return all((n + 2 * p - k) % s == 0 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
 
 
@@ -212,7 +212,7 @@ def encoding_of(quantizer: WeightQuantizer) -> Encoding:
 
 
 def weight_of(module: nn.Conv1d | nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
-    """Return a layer's weight encoding, codes or float32 weights, and scale [1, out or 1], where W = scale·codes."""
+    """Return a layer's encoding, its codes or float32 weights, and the scale [1, out or 1] in W = scale·codes."""
     if not isinstance(module, QuantLayer) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)

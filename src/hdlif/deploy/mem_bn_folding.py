@@ -1,20 +1,22 @@
 """Fold Mem-BN into the constants of a plain HD-LIF neuron, in float64 on rows [T, C].
 
-In eval mode, Mem-BN is an affine map of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a step becomes:
+In eval mode, Mem-BN is an affine transform of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a step
+becomes:
 
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 
-`fold_mem_bn_on_current` folds on the current, for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). Folding on
-the current gives HD-LIF with the leak α*·λ after an affine on the current.
+`fold_mem_bn_on_current` folds Mem-BN on the current, for any α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). Folding
+on the current results in HD-LIF with the leak α*·λ, preceded by an affine transform of the current.
 
-`fold_mem_bn` folds on the state, for α* > 0, and leaves the current unchanged. The neuron folded on the state carries w
+If α* > 0, `fold_mem_bn` folds Mem-BN on the state and leaves the current unchanged. The folded neuron has the state w
 instead of v, with v_t = α*_t·(w_t - c_t) - β*_t. With the initial values α*_{-1} = 1 and β*_{-1} = c_{-1} = w_{-1} = 0,
 a step becomes:
 
     λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
     q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t).
 
-Because q_t = m_t + c_t, q_t > θ'_t exactly if m̂_t > θ_t. The following layer absorbs the gain α*_t of the spike.
+Because q_t equals m_t + c_t, the folded neuron spikes (q_t > θ'_t) exactly if m̂_t > θ_t. The next layer absorbs the
+gain α*_t of the spike.
 
 The rows of `fold_mem_bn` cannot be repeated beyond step T - 1, because λ' and c depend on the previous step. From step
 T on, the rows of `fold_mem_bn_on_current` apply. With the last row's α*, β*, λ, θ and v = α*·(w - c) - β*, step T
@@ -22,14 +24,14 @@ computes:
 
     m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)).
 
-Step T thus also consists of a leak and an affine on the current. After step T, the neuron carries v itself and repeats
-the last row of `fold_mem_bn_on_current`.
+Step T is therefore also an HD-LIF step after an affine transform of the current. After step T, the state is v again,
+and the last row of `fold_mem_bn_on_current` repeats.
 
-For example, λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. For a current of 2 at
-both steps, the folded neuron computes q = 2, s = 2·(2 - 1) = 2 and w = 1 at the first step. The second step gives q =
-1·1 + 2 = 3 and s = 2·(3 - 1.5) = 3. The original neuron computes m̂ = 2·2 - 1 = 3, s = 2 and v = 1, and then m̂ =
-2·(0.5 + 2) - 1 = 4, s = 3 and v = 1. The folded state w = 1.5 agrees, because it corresponds to v = 2·(1.5 - 0.5) - 1 =
-1.
+For example, λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = (0.5, 1), c = (0, 0.5) and θ' = (1, 1.5). For a current
+of 2 at both steps, the folded neuron computes q = 2, s = 2·(2 - 1) = 2 and w = 1 at the first step. The second step
+gives q = 1·1 + 2 = 3 and s = 2·(3 - 1.5) = 3. The original neuron computes m̂ = 2·2 - 1 = 3, s = 2 and v = 1, and then
+m̂ = 2·(0.5 + 2) - 1 = 4, s = 3 and v = 1. The final folded state w = 1.5 corresponds to the same v = 2·(1.5 - 0.5) - 1
+= 1.
 """
 
 from dataclasses import dataclass
@@ -65,7 +67,7 @@ class FoldedNeuron:
 
 
 def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
-    """Fold Mem-BN on the state, with an unchanged current for the first T steps, and return T + 2 rows.
+    """Fold Mem-BN on the state, leaving the current of the first T steps unchanged, and return T + 2 rows.
 
     >>> import numpy as np
     >>> from hdlif.deploy import fold_mem_bn

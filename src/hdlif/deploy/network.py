@@ -67,7 +67,8 @@ def fold(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> GraphModule:
-    """Return a torch module that computes like the deployed `network`, with folded batch norms and integer spike codes.
+    """Return a torch module that is equivalent to the deployed `network`, with folded batch norms and integer spike
+    codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -127,10 +128,11 @@ def export(
 
 
 def join_affines(graph: Graph) -> Graph:
-    """Merge each affine into a preceding affine, (x·a + b)·c + d = x·(a·c) + (b·c + d).
+    """Merge consecutive `affine` ops, using (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
-    Two affines merge if the second is the only reader of the first. Affines stay separate if only the first is constant
-    in time, because a constant value is computed once. A merged node keeps the name of the first affine.
+    Two `affine` ops are merged if the second is the only reader of the first. Two `affine` ops stay separate if only
+    the first value is constant in time, because constant values are computed only once. A merged node keeps the name of
+    the first op.
     """
     values = infer_values(graph)
     readers = [name for node in graph.nodes for name in reads(node)]

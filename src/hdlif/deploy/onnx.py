@@ -1,12 +1,12 @@
 """Export of a deployed graph as an ONNX model.
 
 There are two forms. `unrolled` exports a model that runs an entire sequence on a static image. The unrolled model
-computes constant values once, and runs neurons step by step. Layers without state run once, with time folded into the
+computes constant values once and runs neurons step by step. Layers without state run once, with time folded into the
 batch: step t of image b is row t·B + b. `streamed` exports a model that runs one time step, with the state as inputs
 and outputs.
 
-The models round integer codes with Floor and Clip in float32, in which sums of codes are exact below 2^24. Engines add
-floats in different orders, so a code near a rounding boundary may differ between an engine and the runtime.
+The models compute integer codes in float32 with Floor and Clip. Sums of codes below 2^24 are exact in float32. ONNX
+engines add floats in different orders, so a code near a rounding boundary may differ from the runtime's code.
 """
 
 import json
@@ -56,8 +56,8 @@ def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs one step, for any batch B.
 
     The inputs are "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...]. The outputs are "logits"
-    [B, classes] or [B, classes, H, W], "t.next" and each "NODE.STATE.next". Start a sequence with t = 0 and all states
-    zero. The argument `weights` works as in `unrolled`.
+    [B, classes] or [B, classes, H, W], "t.next" and each "NODE.STATE.next". A sequence starts with t = 0 and all states
+    set to zero. The argument `weights` is the same as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

@@ -1,4 +1,4 @@
-"""Translate a graph to an ONNX model, and define the types that the ops' ONNX implementations use.
+"""Translation of a graph to an ONNX model, and types for the ONNX implementations of ops.
 
 A value of the model can be joined over time, split by step, or both. A joined value has time folded into the batch:
 step t of image b is row t·B + b.
@@ -79,16 +79,16 @@ class Unrolled:
         return self._writer.constant(rows[: self.steps].repeat(self.batch, axis=0).reshape(-1, *shape))
 
     def state(self, node: Node, name: str) -> str:
-        """Return a node's state before the steps."""
+        """Return a node's state before the first of the steps."""
         return self._kept.get(f"{node.name}.{name}") or self._writer.constant(0.0)
 
     def leave(self, node: Node, name: str, value: str) -> None:
-        """Store a node's state after the steps."""
+        """Store a node's state after the last of the steps."""
         self._kept[f"{node.name}.{name}"] = value
 
 
 class Streamed(Unrolled):
-    """A provider of rows and states for one step, whose number is an input of the model."""
+    """A provider of rows and states for a single step, with the step number as an input of the model."""
 
     def __init__(self, writer: Writer, values: Mapping[str, Any]) -> None:
         super().__init__(writer, 1)
@@ -124,7 +124,7 @@ WEIGHTS = ("float32", "int8", "int4")
 
 
 class Translation:
-    """A translator that walks a graph once and writes every node.
+    """A translator that writes all nodes of a graph in one pass.
 
     Args:
         forms: the ops' ONNX forms by name.

@@ -1,4 +1,4 @@
-"""A writer of ONNX models that merges equal nodes and drops unused ones."""
+"""A writer of ONNX models that merges identical nodes and drops unused nodes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -94,7 +94,7 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """Return the first operand of the `kind` operation that computes `value`, or by default `value` itself."""
+        """If an operation of type `kind` computes `value`, return its first operand; otherwise return `value`."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:

@@ -70,11 +70,11 @@ def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
 
 
 def synapse(emit: Callable[..., str]) -> OnnxForm:
-    """Return the ONNX implementation of a layer with weights. The function `emit` writes the layer, given (writer,
-    node, x, weight and bias, name).
+    """Return the ONNX implementation of a layer with weights. The function `emit` takes (writer, node, x, weight and
+    bias, name) and writes the layer.
 
-    A constant affine is folded into weight and bias if nothing else reads the layer's sums. For weights stored as
-    integers, the affine is folded into the scale and the bias.
+    An `affine` op that is constant in time is folded into weight and bias if nothing else reads the layer's sums. For
+    weights stored as integers, the `affine` op is folded into the scale and the bias instead.
     """
 
     def form(translation: Translation, node: Node) -> Value:

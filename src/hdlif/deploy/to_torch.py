@@ -1,7 +1,8 @@
 """A torch module that runs a deployed graph with the runtime's arithmetic.
 
-Sums of integer codes times {-1, 0, 1} are exact in float32 below 2^24. Torch, the NumPy reference and the native
-runtime therefore compute the same codes, unless float sums in different orders differ.
+Sums of integer codes with weights of -1, 0 or 1 are exact in float32 if all sums stay below 2^24. PyTorch, the NumPy
+reference and the native runtime therefore compute the same codes, unless a different order of float additions changes
+the rounding.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 
 
 class GraphModule(Temporal):
-    """A module that runs a graph over chunks of time.
+    """A module that runs a graph over chunks of time steps.
 
     The module maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to logit maps [K, B, classes, H, W].
 
@@ -75,7 +76,7 @@ class GraphModule(Temporal):
         return outputs.expand(len(steps), *outputs.shape[1:]), after or None
 
     def _run(self, x: Tensor, given: Mapping[str, State], steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Return all values of a chunk, [K or 1, B, ...], and the states after the chunk."""
+        """Return all values [K or 1, B, ...] of a chunk, and the states after the chunk."""
         values, after = {INPUT: x}, dict[str, State]()
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
@@ -111,7 +112,7 @@ class GraphModule(Temporal):
 
 
 def _buffer(node: Node, role: str) -> str:
-    """Return a unique buffer name without dots, which torch forbids. The names of roles contain neither dots nor
+    """Return a unique buffer name without dots, because PyTorch forbids dots. Role names contain neither dots nor
     slashes.
     """
     return node.name.replace("~", "~0").replace(".", "~1") + f"/{role}"

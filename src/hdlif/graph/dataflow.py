@@ -1,4 +1,4 @@
-"""Functions that list the values a node reads or carries from step to step."""
+"""Functions that list the values that a node reads or carries from step to step."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from hdlif.graph.ops import OPS
 
 
 def reads(node: Node) -> tuple[str, ...]:
-    """Return the values that a node reads for the current or the next step."""
+    """Return the names of the values that a node reads for the current or the next step."""
     return (*node.inputs, *OPS[node.op].sources(node))
 
 
@@ -26,7 +26,7 @@ def is_recurrent(graph: Graph) -> bool:
 
 
 def feedback(node: Node) -> tuple[tuple[str, str], ...]:
-    """Return (state, source) for each value that a node carries to the next step."""
+    """Return a pair (state, source) for each value that a node carries from another node to the next step."""
     sources = OPS[node.op].sources(node)
     return tuple(zip(state_names(node), sources, strict=True)) if sources else ()
 

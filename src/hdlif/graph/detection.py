@@ -8,7 +8,7 @@ SIDES = 4
 
 
 def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[int, int]]:
-    """Return the rows and columns of each level's grid for an input of height x width.
+    """Return the numbers of rows and columns of each level's grid for an input of `height` x `width` pixels.
 
     >>> level_shapes((8, 16), 20, 32)
     [(3, 4), (2, 2)]

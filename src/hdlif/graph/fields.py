@@ -1,4 +1,4 @@
-"""Checks of node fields that several ops share, and windows over a map.
+"""Checks of node fields for several ops, and iteration over the windows of a map.
 
 Error messages contain the node, the field and the accepted values.
 """
@@ -22,7 +22,7 @@ def check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
 
 
 def is_float32(value: Any) -> TypeGuard[float]:
-    """Return whether `value` is a number in float32's range; the runtime rounds such numbers to float32."""
+    """Return whether `value` is a number within the range of float32. The runtime rounds such numbers to float32."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -FLOAT32_MAX <= value <= FLOAT32_MAX
 
@@ -52,7 +52,7 @@ def map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 
 
 def rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """Check that a tensor has one row or at least one per step, and one column or one per channel.
+    """Check that a tensor has one row or at least one row per step, and one column or one column per channel.
 
     Step t uses row min(t, rows - 1), so rows beyond `time_steps` apply after the trained steps.
     """
@@ -75,7 +75,7 @@ def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool
 
 
 def summed_code(value: Value, terms: int) -> int | None:
-    """Return the largest code of a sum of `terms` codes, or None if the sum exceeds the code range."""
+    """Return the largest code of a sum of `terms` codes, or None if the sum may exceed the code range."""
     largest = None if value.max_code is None else value.max_code * terms
     return None if largest is None or largest > MAX_CODE else largest
 
@@ -108,7 +108,7 @@ def places(
 def windows(
     x: Array, kernel: Any, strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
 ) -> Iterator[tuple[int, int, Array]]:
-    """Yield ky, kx and the entries of x at tap (ky, kx), [B, C, out H, out W], in row-major order."""
+    """Yield `ky`, `kx` and the entries [B, C, out H, out W] of `x` at each kernel tap, in row-major order."""
     (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
     last_y, last_x = (size - reach(k, d) for size, k, d in zip(x.shape[2:], kernel, dilation, strict=True))
     for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
@@ -129,7 +129,7 @@ def ordered_sum(terms: Iterator[Array]) -> Array:
 
 
 def in_order(values: Array, keep: int) -> Array:
-    """Sum float32 values over all axes after the first `keep` axes, in row-major order from the first value."""
+    """Sum float32 values over the axes after the first `keep`, in row-major order, starting with the first value."""
     flat = values.reshape(*values.shape[:keep], -1)
     total: Array = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
     return total

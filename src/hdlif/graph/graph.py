@@ -18,7 +18,7 @@ CLIPS = ("first", "centre", "windows")
 
 @dataclass(frozen=True)
 class SoundRecord:
-    """An audio clip of `samples` at `rate` Hz, as `frames` steps of `mels` log-mel energies (see
+    """An audio clip of `samples` samples at `rate` Hz, converted to `frames` steps of `mels` log-mel energies (see
     `hdlif.inputs.sounds`).
 
     Attributes:
@@ -71,12 +71,12 @@ Floats = NDArray[np.float32]
 class InputRecord:
     """The network's input [C, H, W] at each step, computed as (x / whole - mean) / std.
 
-    `whole` is the raw value that is scaled to 1 (`INPUT_KINDS`), which is 255 for pixels. Other kinds of input are not
-    scaled. `resize` and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step
-    receives. A time series of C channels and T steps has the shape [C, T, 1]. With `frames` = "rows", each step
-    receives [C, 1, 1]. For events from a `sensor` (height and width), `binning` selects how events are counted into one
-    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. Without a sensor, the conversion of
-    events to frames is unspecified. A table row of C features is a constant input [C, 1, 1].
+    For pixels, `whole` is 255, which is scaled to 1 (see `INPUT_KINDS`). Other kinds of input are not scaled. `resize`
+    and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step receives. A time
+    series of C channels and T steps has the shape [C, T, 1]. With `frames` = "rows", each step receives [C, 1, 1]. For
+    events from a `sensor` (height and width), `binning` selects how events are counted into one frame [2, H, W] per
+    step. `resize` adapts the frames of events to `shape`. Without a sensor, the conversion of events to frames is
+    unspecified. A table row of C features is a constant input [C, 1, 1].
 
     >>> from hdlif.graph.artefact import InputRecord
     >>> picture = InputRecord((3, 32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -134,7 +134,7 @@ COMBINATIONS = ("mean", "last", "each")
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """The meaning of a network's outputs, where `Graph.labels` are output names or, for "detect", box classes.
+    """The meaning of a network's outputs. `Graph.labels` contains output names or, for "detect", box classes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
@@ -241,7 +241,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Value:
-    """The type of a value, with the shape without time and batch and the domain of the entries.
+    """The type of a value: the shape without time and batch, and the range of the entries.
 
     Attributes:
         shape: [C, H, W], or [C] for a vector.
@@ -271,7 +271,7 @@ def settled(
 
 
 def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
-    """Return the row of step t, or the last row for later steps, broadcastable to a value of `ndim` axes."""
+    """Return the row for step `t`, or the last row for later steps, in a shape that broadcasts to `ndim` axes."""
     rows = node.tensors[key]
     row: Floats = rows[min(t, len(rows) - 1)]
     return row.reshape(-1, *(1,) * (ndim - 2))

@@ -1,4 +1,4 @@
-"""Checks of input records, and nouns for their samples."""
+"""Checks of input records, and nouns for samples."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -86,7 +86,7 @@ def check_input(record: InputRecord) -> None:
 
 
 def _check_events(record: InputRecord) -> None:
-    """Raise `ArtefactError` for event fields of other inputs, or for invalid combinations of event fields."""
+    """Raise `ArtefactError` for event fields in other kinds of input, or for invalid combinations of event fields."""
     sensor, shape = record.sensor, record.shape
     if record.kind != "events":
         for key in ("binning", "sensor"):
@@ -180,7 +180,7 @@ _INPUT_WORDS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True)
 class SampleName:
-    """The noun for a sample, in singular and plural."""
+    """The noun for a sample, in the singular and the plural."""
 
     one: str
     many: str

@@ -1,4 +1,4 @@
-"""The tensors that a deployed network trains on a device, and the gradients of single steps.
+"""The tensors of a deployed network that are trained on a device, and the gradients of single steps.
 
 The gradient of a step treats earlier states as constants, as in SLTT and single-step random training. The derivatives
 of HD-LIF are χ = 1[m > θ] and λ, so the model file needs no surrogate.
@@ -46,10 +46,10 @@ def _passes(node: Node) -> bool:
 
 
 def layers_after(graph: Graph) -> dict[str, int]:
-    """Return, for each value that a gradient reaches, the largest number of weight layers between the value and the
+    """Return, for each value that receives a gradient, the largest number of weight layers between the value and the
     output.
 
-    Gradients do not pass to the previous step (`delay`), nor through an equation that only scales the network's input.
+    Gradients pass neither to the previous step (`delay`) nor through equations that emit no spikes.
     """
     found = {graph.output: 0}
     for node in reversed(graph.nodes):
@@ -61,7 +61,7 @@ def layers_after(graph: Graph) -> dict[str, int]:
 
 
 def trained(graph: Graph, level: Level) -> tuple[Place, ...]:
-    """Return the tensors that `level` trains, in node order.
+    """Return the tensors that are trained at `level`, in node order.
 
     Raises:
         HdlifError: the level is unknown, the task has no classes, or a gradient must pass an op or a neuron that has
@@ -92,7 +92,7 @@ def _trains(node: Node, level: Level, after: int) -> bool:
 
 
 def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
-    """Return the values that need a gradient, because a gradient reaches them and they depend on a trained tensor."""
+    """Return the values that depend on a trained tensor and receive a gradient from the output."""
     own, found, reached = {place.node for place in places}, set[str](), layers_after(graph)
     for node in graph.nodes:
         if node.name in reached and (node.name in own or (_passes(node) and not found.isdisjoint(node.inputs))):
@@ -101,9 +101,10 @@ def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
 
 
 def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
-    """Return a graph with new classes for a `Learner` to train, and bit-identical logits for the old classes.
+    """Return a graph with new classes for a `Learner` to train and with bit-identical logits for the old classes.
 
-    New classes start with zero weights in the classifier, and with the mean over the old classes in later tensors.
+    New classes start with zero weights in the classifier, and with the mean of the old classes' parameters in later
+    tensors.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -142,7 +143,7 @@ def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
 
 
 def _with_columns(rows: Array, count: int, more: int) -> Array:
-    """Append `more` columns that contain the mean of rows [R, count], unless all channels share the rows."""
+    """Append `more` columns with the mean of each row [count], unless all channels share one column."""
     if rows.ndim != 2 or rows.shape[1] != count or count == 1:
         return rows
     return np.concatenate([rows, np.repeat(rows.mean(1, keepdims=True, dtype=rows.dtype), more, 1)], 1)
@@ -172,7 +173,7 @@ def gradients(
     t: int,
     of_output: Array,
 ) -> dict[Place, Array]:
-    """Return the gradients of a step's tensors per sample, [B, *tensor], or [B, 1 or C] for the step's row.
+    """Return the gradients of a step per sample, with the shape [B, *tensor], or [B, 1 or C] for a tensor of rows.
 
     Nodes are visited from last to first, and the gradients of a value with several readers are added in this order.
 

@@ -1,18 +1,18 @@
 """Definition of an op, with fields, output shape, computation and cost.
 
-For energy (all operations), the cost counts additions and multiplications. Counting rules:
+For energy (all operations), additions and multiplications are counted. Counting rules:
 
 - A sum of k terms counts as k additions, as in a multiply-accumulate that starts from 0. A maximum of k terms counts as
   k comparisons, starting from -inf. A comparison counts as an addition, and a division as a multiplication.
-- Comparisons with 0 (a sign bit), choices between two numbers, powers of two as exponents, and moving numbers are free.
-  Cutting off bits is free, such as the floor and the limit 2^bits - 1 of a spike's code.
-- A product of an input and a weight counts only if neither factor is 0. A factor that can only be 0, 1 or -1 is free,
-  such as a binary spike or a binary, ternary or 2-bit weight. A scale of 1 and a shift of 0 are free.
+- Comparisons with 0 (a sign bit), choices between two numbers, powers of two (as exponents), and copies are free.
+Truncations, such as the floor and the limit 2^bits - 1 of a spike's code, are free.
+- A product of an input and a weight counts only if neither factor is 0. A factor that can only be 0, 1 or -1, such as a
+binary spike or a binary, ternary or 2-bit weight, is free. A scale of 1 and a shift of 0 are free.
 
 A quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), therefore costs one multiplication and one
 addition per entry, or 3.7 + 0.9 pJ. With a power-of-two step, such as the default of ¼, fixed-point hardware could
-shift instead of multiplying. The multiplication still counts in full, because the runtime multiplies and a step with a
-folded gain is not a power of two. A step of 1 needs no multiplication.
+shift instead of multiplying. The multiplication still counts in full, because the runtime multiplies, and because a
+step with a folded gain is not a power of two. A step of 1 needs no multiplication.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from hdlif.graph.graph import Array, Graph, Node, Value
 
 @dataclass(frozen=True)
 class Work:
-    """Numbers of operations on floats, and on integers with 8-bit factors and 32-bit sums."""
+    """Numbers of operations on floats and on integers with 8-bit factors and 32-bit sums."""
 
     multiplications: float = 0.0
     additions: float = 0.0
@@ -54,21 +54,21 @@ INTEGER_MAC = INTEGER_ADD + Work(integer_multiplications=1)
 
 
 class Seen(Protocol):
-    """Counts from running a graph, such as `accounting.Activity`."""
+    """An interface for counts from a run of a graph, which `accounting.Activity` implements."""
 
     graph: Graph
     types: dict[str, Value]
     pairs: dict[str, float]
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps; with `once`, constant values count only once."""
+        """Return the count for one image over T steps, in which constant nodes count T times unless `once` is set."""
 
     def entries_per_image(self, node: Node) -> float:
-        """Return the number of computed entries of a node's output, per image over T steps."""
+        """Return the number of entries of a node's output that are computed per image over T steps."""
 
 
 def moved(node: Node, seen: Seen) -> Work:
-    """Return zero operations, because moving numbers is free."""
+    """Return zero operations, because copying numbers is free."""
     return NOTHING
 
 
@@ -80,7 +80,7 @@ def acting_share(node: Node, role: str, neutral: float, seen: Seen) -> float:
 
 
 def pooled(node: Node, seen: Seen, *geometry: tuple[int, ...]) -> Work:
-    """Return the additions in a pool's windows, without entries in the padding."""
+    """Return the number of additions in pooling windows, excluding entries in the padding."""
     value = seen.types[node.inputs[0]]
     places = seen.types[node.name].shape[1:] or (1, 1)
     axes = zip(value.shape[1:], places, *geometry, strict=True)
@@ -175,7 +175,7 @@ class Op:
 
 
 def collect(package: str, name: str) -> list[Any]:
-    """Return the attribute `name` of each module in a package that has one, in file order."""
+    """Return the attribute `name` of all modules in a package that define this attribute, in file order."""
     files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
     modules = [importlib.import_module(file.name) for file in files]
     return [getattr(module, name) for module in modules if hasattr(module, name)]

@@ -19,7 +19,7 @@ ADDING_ENCODINGS = ("ternary", "binary", "int2")
 
 
 def codes_of(latents: Array, encoding: str) -> Array:
-    """Return the codes of int16 latents, with halves rounded up; binary codes have no 0."""
+    """Round int16 latents to codes, with halves rounded up; binary codes are 1 or -1."""
     if encoding == "binary":
         return np.where(latents >= 0, 1, -1).astype(np.int8)
     most = LARGEST_WEIGHT[encoding]
@@ -71,7 +71,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def _of_a_pair(node: Node, seen: Seen) -> Work:
-    """Return the cost of one nonzero input times one nonzero weight."""
+    """Return the cost of one product of a nonzero input and a nonzero weight, including the addition."""
     max_code, encoding = seen.types[node.inputs[0]].max_code, node.attributes["encoding"]
     adds = max_code == 1 or encoding in ADDING_ENCODINGS
     if encoding == "float32" or max_code is None:

@@ -1,6 +1,6 @@
-"""The hdlif runtime as a WebAssembly module with JavaScript, published for web pages as `packages/hdlif-wasm`.
+"""The hdlif runtime for web pages, a WebAssembly module with JavaScript that is published as `packages/hdlif-wasm`.
 
-Run `make wasm` to compile `hdlif.wasm.gz` from native/.
+Run `make wasm` to compile `hdlif.wasm.gz` from the sources in `native/`.
 """
 
 import gzip
@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parent
 
 
 def packed_module() -> bytes:
-    """Return the gzip-compressed WebAssembly module, which is a third of the uncompressed size."""
+    """Return the gzip-compressed WebAssembly module, which is one third the size of the uncompressed module."""
     return (_FOLDER / "hdlif.wasm.gz").read_bytes()
 
 

@@ -1,6 +1,6 @@
 """C functions that process all time steps of a sample in one call, for networks that support this mode.
 
-Each stage processes all time steps before the next stage starts. The kernels multiply the codes of four steps together,
+Each stage processes all time steps before the next stage starts. The kernels process the codes of four steps at a time,
 keep neuron states in local variables, and compute constant values once. On processors with vector instructions,
 fixed-point stages compute four channels at a time (kernels/lanes.c).
 """
@@ -41,7 +41,7 @@ _ALONE = """\
 
 
 def has_answers(file: CFile) -> bool:
-    """Return whether hdlif can generate a function for all time steps of this network."""
+    """Return whether hdlif can generate a function that runs all time steps of this network."""
     if file.graph.time_steps == 1:
         return False
     answers = file.for_answers()
@@ -62,8 +62,9 @@ def _has_form(file: CFile, node: Node) -> bool:
 class LaneExpressions(Expressions):
     """Fixed-point C expressions for several channels at a time.
 
-    Expressions that all channels share are scalars; all others are vectors. The stage's `common` contains the
-    non-constant scalar expressions; `halves` maps rounded expressions to their number of bits.
+    Expressions that all channels share are scalars, and all other expressions are vectors. The stage's `common`
+    contains the non-constant scalar expressions. The stage's `halves` maps each rounded expression to its operand and
+    the number of bits rounded off.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
@@ -88,7 +89,7 @@ class LaneExpressions(Expressions):
         return self._with("times", a, b, super().times(a, b))
 
     def _with(self, name: str, a: str, b: str, plain: str) -> str:
-        """Return the expression `plain`, or a call of a kernel if one operand is a vector and the other a scalar."""
+        """Return a call to a vector-scalar kernel if `a` is a vector and `b` a scalar; otherwise return `plain`."""
         if self._is_common(a):
             self.s.common.add(plain)
         elif self._is_common(b) and plain != a:
@@ -148,7 +149,7 @@ class LaneExpressions(Expressions):
 
 
 class AnswerText(StageText):
-    """A builder of a stage that processes all time steps, where `t` is the step in the innermost loop."""
+    """A builder for a stage that processes all time steps, with the step `t` in the innermost loop."""
 
     arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 
@@ -265,7 +266,7 @@ class AnswerText(StageText):
 
 
 class Answers:
-    """The declaration and the definition of a C function for all time steps."""
+    """The declaration and the definition of a C function that runs all time steps."""
 
     def __init__(self, file: CFile, arithmetic: Numbers, name: str) -> None:
         self.name, self.file = name, file.for_answers()

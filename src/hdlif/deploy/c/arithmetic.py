@@ -1,4 +1,4 @@
-"""The arithmetic of a network in C, which is either float32 or 16-bit fixed point."""
+"""The arithmetic of a network in C, either in float32 or in 16-bit fixed point."""
 
 import math
 from typing import Any
@@ -44,11 +44,11 @@ class Floats:
         return node.tensors["weight"]
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """Return a C expression that converts a node's sums to a number, which is the node's value."""
+        """Return a C expression that converts the sum `total` to an entry of the node's value."""
         return total
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """Convert an entry of an input to the node's format, if both are numbers."""
+        """Return a C expression that converts an input's entry to the number format of the node."""
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
@@ -56,7 +56,7 @@ class Floats:
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return constants per channel in C, and an expression that converts a pixel to a number."""
+        """Return per-channel constants in C, and a C expression that converts a pixel to a number."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
@@ -65,7 +65,7 @@ class Floats:
 
 
 class Fixed:
-    """Arithmetic in 16-bit integers with separate fraction bits for each value; `Floats` documents the methods."""
+    """Arithmetic in 16-bit integers, with a separate number of fraction bits per value and the methods of `Floats`."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
@@ -98,7 +98,7 @@ class Fixed:
         return str(result)
 
     def _ends(self, name: str) -> tuple[int, int]:
-        """Return the smallest and the largest possible entry of a value."""
+        """Return the smallest and the largest possible entries of a value."""
         most = self.network.values[name].max_code
         return (-LARGEST - 1, LARGEST) if most is None else (0, most)
 

@@ -1,4 +1,4 @@
-"""A builder for the C function of a node's backward pass, which adds gradients to inputs and trained tensors."""
+"""A builder for the C function that computes the gradients of a node's inputs and trained tensors."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ class BackwardText(StageText):
         return f"[row_of(t, {rows})]"
 
     def give(self, place: int, amount: str) -> None:
-        """Add `amount` to the gradient of an input at entry i, if the input needs a gradient."""
+        """Add `amount` to the gradient of an input at entry `i`, if the input needs a gradient."""
         if self.wants(place):
             name = self.node.inputs[place]
             self.line(f"{self._gradient(name)}[i] {'+=' if name in self._begun else '='} {amount};")
             self._begun.add(name)
 
     def add(self, role: str, amount: str) -> None:
-        """Add `amount` to the gradient of a tensor's row for the current step, if the tensor is trained."""
+        """If a tensor is trained, add `amount` to the gradient of its row for the current step."""
         if self.trains(role):
             self.line(f"{_total(self.file.rows(self.node, role))} += {amount};")
 
     def each_input(self, place: int, amount: str, *, at: str = "") -> None:
-        """Write loops that add `amount` to an input's gradient at every channel c, row y and column x.
+        """Write loops that add `amount` to an input's gradient at every channel `c`, row `y` and column `x`.
 
         Args:
             at: statements before the addition.
@@ -83,7 +83,7 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops that sum, for each entry of a pool's input, the gradients of all windows that contain the entry.
+        """Write loops over the input of a pooling op that sum the gradients of all windows that contain an entry.
 
         Args:
             condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,
@@ -108,7 +108,7 @@ class BackwardText(StageText):
 
     @contextlib.contextmanager
     def by_entry(self, *roles: str) -> Iterator[None]:
-        """Write a loop over the entries of an elementwise op, and add the loop's sums to the gradients of `roles`."""
+        """Write loops that sum the gradients of the tensors in `roles` over all entries of an elementwise op."""
         tables = [self._sums(role) for role in roles if self.trains(role)]
         channels, height, width = self.shape(self.node.name)
         whole, by_channel = ([table for table in tables if (table.columns == 1) == one] for one in (True, False))

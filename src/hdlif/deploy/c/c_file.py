@@ -24,7 +24,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass
 class Lifetime:
-    """The size of a value in entries, with the indices of the first and last stage that use the value."""
+    """The size of a value in entries, with the indices of the first and last stages that use the value."""
 
     size: int
     first: int
@@ -49,8 +49,8 @@ def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset
 def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
     """Return the offset of each value and the total size, both in entries of one type.
 
-    A stage may overwrite an input that it reads entry by entry, if no later stage reads this input. The largest values
-    are placed first, each at the lowest offset that is free during the value's lifetime.
+    A stage may overwrite an input if the stage reads this input entry by entry and no later stage reads it. The largest
+    values are placed first, each at the lowest offset that is free during the value's lifetime.
     """
     tenants: dict[str, list[str]] = {}
     host: dict[str, str] = {}
@@ -75,7 +75,7 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
 
 
 def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return the offset of each block and the total size; only blocks with disjoint lifetimes may overlap."""
+    """Return block offsets and the total size, with overlaps only between blocks that have disjoint lifetimes."""
     offsets: dict[str, int] = {}
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
@@ -166,7 +166,7 @@ class CFile:
         return math.prod(self.values[name].shape)
 
     def for_answers(self) -> CFile:
-        """Return a copy for functions over all time steps, with shared tables but separate scratch memory."""
+        """Return a copy for functions that run all time steps, with shared tables but separate scratch memory."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
         flat = (node.inputs[0] for node in self.graph.nodes if OPS[node.op].is_view)
@@ -176,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the number of time steps stored per entry, rounded up to a multiple of 4 for varying codes."""
+        """Return the number of time steps stored per entry, rounded up to a multiple of 4 for codes."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4
@@ -187,7 +187,7 @@ class CFile:
 
     @property
     def fits_16_bits(self) -> bool:
-        """Return whether all layers that sum codes with integer weights keep the sums below 2^15."""
+        """Return whether the sums of all layers with codes and integer weights stay below 2^15."""
         for node in self.nodes:
             largest = self.values[node.inputs[0]].max_code
             if largest is not None and node.attributes.get("encoding", "float32") != "float32":
@@ -199,16 +199,16 @@ class CFile:
     def is_by_pixel(self, name: str) -> bool:
         """Return whether a value is stored pixel by pixel rather than channel by channel.
 
-        Functions over all time steps store values by pixel, except frames, outputs and maps that are read as vectors.
+        Functions that run all time steps store values by pixel, except for frames, outputs and flattened maps.
         """
         return self.steps > 1 and self.base[name] not in self._by_channel
 
     def extent(self, name: str) -> int:
-        """Return the number of scratch-memory entries that a stored value takes."""
+        """Return the number of scratch-memory entries that a stored value occupies."""
         return self.size(name) * self.steps_of(name)
 
     def array(self, base: str) -> str:
-        """Return a C expression that points to the entries of a stored value or of the input."""
+        """Return a C pointer expression for the entries of a stored value or of the input."""
         if base == INPUT:
             return "frame"
         is_code = self.values[base].max_code is not None
@@ -219,7 +219,7 @@ class CFile:
         return bool(feedback(node)) and self.values[node.name].max_code is not None
 
     def use(self, kernel: str, **parts: str) -> None:
-        """Add a kernel after adding the kernels that this kernel calls."""
+        """Add a kernel and the kernels on which it depends."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
         text = kernels.text_of(kernel, parts)
@@ -227,7 +227,7 @@ class CFile:
             self.kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
-        """Return a tensor's table of rows; an untrained single number becomes a literal unless `as_table` is set.
+        """Return a tensor's table of rows, or by default a literal for a single untrained number.
 
         Args:
             values: integers that replace the node's own values.
@@ -270,16 +270,16 @@ class CFile:
 
     @property
     def with_learned(self) -> str:
-        """Return the last parameter of functions that read learned tensors, preceded by a comma."""
+        """Return the C parameter through which functions read learned tensors, preceded by a comma."""
         return ", const LEARNED *learned" if self.learned else ""
 
     def as_learned(self, name: str) -> str:
-        """Return the parameter of public functions that read learned tensors, followed by a comma."""
+        """Return the C parameter through which public functions read learned tensors, followed by a comma."""
         return f"const {name}_learned *learned, " if self.learned else ""
 
     @property
     def given(self) -> str:
-        """Return the arguments for calls of a stage's function."""
+        """Return the arguments for a call to a stage's function."""
         return "state, work, frame" + (", learned" if self.learned else "")
 
     @property
@@ -299,7 +299,7 @@ class CFile:
         return next(f"uint{bits}_t" for bits in (8, 16, 32) if self.most_active < 2**bits)
 
     def need_active(self, rows: int, entries: int, pixels: int) -> None:
-        """Reserve space for the lists of active entries in each row, and for the start of each pixel's list."""
+        """Reserve space for the lists of active entries in each row and for the start of each pixel's list."""
         self.active, self.begin = max(self.active, rows * entries), max(self.begin, 2 * rows * pixels)
         self.most_active = max(self.most_active, entries)
 
@@ -320,7 +320,7 @@ class Struct:
 
 
 def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> Struct:
-    """Return the struct of the scratch memory for one step or for all steps.
+    """Return the struct for the scratch memory of one step or of all steps.
 
     Args:
         number: type and bytes of a number.

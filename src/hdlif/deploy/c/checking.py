@@ -1,4 +1,4 @@
-"""Build a network's C source on this machine, and compare the outputs with the oracle."""
+"""Build a network's C source on this machine, and compare the outputs with those of the reference."""
 
 import math
 import re
@@ -31,7 +31,7 @@ SEQUENCES = 4
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of a build and check on this machine.
+    """The result of building and checking a network on this machine.
 
     Attributes:
         compiler: name of the compiler.
@@ -50,8 +50,7 @@ class Checked:
 
 
 def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
-    """Compile `source`, the translation of `graph`, and compare outputs with the oracle bit for bit on random
-    sequences.
+    """Compile `source`, and compare the outputs on random sequences bit for bit with those of the reference.
 
     Args:
         graph: graph that `source` was translated from.
@@ -87,10 +86,11 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
 
 
 def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
-    """Train the oracle on each sequence of [T, N, C, H, W] at the default rate, and yield the learned struct after each
+    """Train the reference learner on N sequences [T, N, C, H, W], and yield the bytes of the learned struct after each
     update.
 
-    `target_of` assigns a target class to each sequence. T may be 1 if all steps use the same frame.
+    The learning rate has its default value, and `target_of` selects the class of each sequence. T may be 1 if all steps
+    use the same frame.
     """
     learning = source.learning
     assert learning is not None
@@ -108,7 +108,8 @@ def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
 def _check_learning(
     source: Source, library: Library, x: NDArray[np.float32], frames: NDArray[Any], outputs: int
 ) -> int:
-    """Update the network once per sequence, compare the learned structs, and return the number of updates.
+    """Update the network once per sequence, compare the learned struct with the reference, and return the number of
+    updates.
 
     Args:
         frames: the frames `x` as numbers of the source.
@@ -135,7 +136,7 @@ def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: 
 
 
 def text_bytes(path: Path) -> int:
-    """Return the bytes of code and constants in a binary file, or 0 if the binutils tool `size` is missing."""
+    """Return the size in bytes of a binary file's code and constants, or 0 if the binutils tool `size` is missing."""
     if shutil.which("size") is None:
         return 0
     done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)

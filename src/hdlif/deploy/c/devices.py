@@ -1,4 +1,4 @@
-"""Build a network's firmware for other processors, and run it in emulators if the tools are installed."""
+"""Build a network's firmware for other processors, and run the firmware in emulators if the tools are installed."""
 
 import re
 import shutil

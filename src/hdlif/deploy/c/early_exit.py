@@ -1,4 +1,4 @@
-"""Early exit in C, with a confidence test on the outputs and a function that runs steps until the test passes."""
+"""C code for early exit: a confidence test on the outputs, and a function that runs steps until the test passes."""
 
 import math
 
@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
-    """Return the header's declarations; `learned` is the text of a parameter, or empty."""
+    """Return the header's declarations, given the C parameter for learned tensors or an empty string."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, given to each step" if is_static else "a frame for each step"
     return [
@@ -64,7 +64,7 @@ def _mean_in_1024ths(fraction: int) -> str:
     """Return a C expression for the mean of the variable `below` in units of 1/1024, rounded down.
 
     Shifting a sum of 16-bit outputs left could overflow, so large distances from the maximum are clipped first. A
-    negative number of fraction bits counts as 0, which underestimates the mean and delays the exit.
+    negative number of fraction bits is treated as 0, which underestimates the mean and delays the exit.
     """
     bits = max(fraction, 0)
     if bits >= 10:

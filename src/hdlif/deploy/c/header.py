@@ -100,7 +100,7 @@ def _frame_comment(graph: Graph) -> list[str]:
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """Return macros for the numbers of outputs and labels, and for the map size."""
+    """Return macros for the number of outputs, the number of labels and the size of an output map."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -110,7 +110,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Return declarations of the number types and, in fixed point, macros for the number of fraction bits."""
+    """Return declarations of the number types and, in fixed point, macros for the numbers of fraction bits."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):

@@ -1,4 +1,4 @@
-"""Continued learning in C in fixed point, equal to `hdlif.deploy.c.fixed.learning` bit for bit."""
+"""C code for continued learning in fixed point, with results bit-identical to `hdlif.deploy.c.fixed.learning`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from hdlif.runtime.learning import DEFAULT_RATE
 
 
 def check_level(level: Level, momentum: float) -> None:
-    """Raise `InputError` unless fixed point supports the level and the momentum."""
+    """Raise `InputError` unless fixed-point training supports the level and the momentum."""
     if level != "classifier" or momentum:
         given = f"momentum = {momentum}" if level == "classifier" else f"learn = {level}"
         raise InputError(f"{given}: fixed point trains only the classifier, without momentum; export it in float")
 
 
 def trained_in_fixed(fixed: FixedPoint, level: Level, momentum: float) -> Trained:
-    """Return the tensors that fixed point trains, and the values that it keeps.
+    """Return the tensors that are trained in fixed point, and the values that each step keeps for the backward pass.
 
     Raises:
         InputError: as in `check_level`.

@@ -1,6 +1,6 @@
-"""Continued learning in C, with all trained values in a caller-allocated struct that is initialised from constants.
+"""C code for continued learning, with all trained values in a struct that the caller allocates.
 
-All arithmetic is float32, in the same order as in the oracle `hdlif.runtime.reference_learning`.
+All arithmetic is in float32, in the same order as in the reference `hdlif.runtime.reference_learning`.
 """
 
 import math
@@ -70,11 +70,11 @@ class Learning:
 
     @property
     def default_rates(self) -> str:
-        """Return the arguments of an update at the default rate."""
+        """Return the C arguments for an update at the default learning rate."""
         return f"{real(DEFAULT_RATE.floats)}, {real(DEFAULT_RATE.latents)}"
 
     def _add_functions(self) -> None:
-        """Write the backward passes, and add the kernels to the file."""
+        """Write the backward passes, and add their kernels to the file."""
         begun = {self.file.graph.output}
         for node in self._backward():
             text = BackwardText(
@@ -104,7 +104,8 @@ class Learning:
     def _gradients(self) -> tuple[dict[str, int], int]:
         """Return the offset of each gradient, and the total size of all gradients.
 
-        The backward pass stores a gradient from the value's last reader to the node that computes the value.
+        The memory of a value's gradient is in use from the value's last reader back to the node that computes the
+        value.
         """
         graph, lives = self.file.graph, dict[str, Lifetime]()
         lives[graph.output] = Lifetime(self.file.size(graph.output), 0, 0)
@@ -195,7 +196,7 @@ class Learning:
         return [(self.number, "gradients", self._entries), *states]
 
     def _states(self) -> dict[str, int]:
-        """Return the names and sizes of the states that backward passes need from before the step."""
+        """Return the names and sizes of the previous step's states that backward passes read."""
         return {
             self.file.state_names[f"{node.name}.{name}"]: self.file.size(node.name)
             for node in self._backward()
@@ -203,7 +204,7 @@ class Learning:
         }
 
     def types(self) -> str:
-        """Return type definitions with short names for the structs."""
+        """Return C type definitions that give the structs short names."""
         pairs = (("LEARNED", "learned"), ("GRADIENTS", "gradients"), ("LEARN_WORK", "learn_work"))
         return "\n".join(f"typedef {self.name}_{of} {short};" for short, of in pairs)
 
@@ -276,11 +277,11 @@ class Learning:
         )
 
     def _passes(self) -> list[str]:
-        """Return the calls that add a step's gradients, given the gradient of the outputs."""
+        """Return the C calls that compute a step's gradients from the gradient of the outputs."""
         return [f"{function}(frame, work, learn, gradients, t, learned);" for function in self.functions]
 
     def _update_function(self, lines: list[str]) -> str:
-        """Return the function of an update with these statements."""
+        """Return the C update function with the given statements."""
         return "\n".join((self._update_head, "{", *lines, "}\n"))
 
     @property
@@ -325,9 +326,9 @@ def network_of(graph: Graph) -> int:
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
     """Return only the parts of a C file that implement learning.
 
-    `memory` converts the bytes of a device's struct to the memory of a `hdlif.runtime.Learner` with the same graph,
-    `level` and `momentum`. The learner can continue training from this memory, or save the network as a model file.
-    `content` converts a learner's memory to the bytes of a struct.
+    `Learning.memory` converts the bytes of a device's struct to the memory of a `hdlif.runtime.Learner` with the same
+    graph, `level` and `momentum`. A learner with this memory can continue training or save the network as a model file.
+    `Learning.content` converts a learner's memory to the bytes of a struct.
 
     Raises:
         HdlifError: the network cannot be trained at this level.
@@ -342,7 +343,7 @@ def _dtype(kind: str) -> np.dtype[Any]:
 
 
 def _struct(arrays: Arrays) -> Struct:
-    """Return the struct for arrays that are sorted from the widest to the narrowest type."""
+    """Return a C struct of arrays, given in the order from the widest to the narrowest type."""
     size = sum(_dtype(kind).itemsize * max(count, 1) for kind, _, count in arrays)
     members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, name, count in arrays]
     return Struct(members, -(-size // 4) * 4)

@@ -88,7 +88,7 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Return the RAM in bytes for state, scratch memory and learning, excluding the stack."""
+        """Return the number of bytes of RAM for state, scratch memory and learning, excluding the stack."""
         return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
@@ -102,8 +102,9 @@ def translate(
 ) -> Source:
     """Translate a graph to C99 source code.
 
-    The C outputs are bit-identical to `hdlif.runtime.reference`, or in fixed point to `fixed.run`. With `learn`, the C
-    network can continue to learn, with results bit-identical to `hdlif.runtime.reference_learning` or `FixedLearner`.
+    The outputs in C are bit-identical to those of `hdlif.runtime.reference`, or in fixed point to those of `fixed.run`.
+    If `learn` is set, the C code can also continue to train the network. Trained values are bit-identical to those of
+    `hdlif.runtime.reference_learning`, or in fixed point to those of `FixedLearner`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node

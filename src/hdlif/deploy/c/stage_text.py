@@ -28,7 +28,7 @@ class Operand:
 
 
 class Arithmetic(Protocol):
-    """The interface that stages use for arithmetic; `arithmetic.Floats` documents the members."""
+    """The interface for arithmetic in stages, with members as documented in `arithmetic.Floats`."""
 
     number: str
     local: str
@@ -50,7 +50,7 @@ class Arithmetic(Protocol):
 class StageText:
     """A builder that collects the C statements of a stage.
 
-    In the innermost loop, `c` is the channel, and `p` the pixel or `i` the entry of the stage's values [C, H, W].
+    The C variables of the innermost loop are the channel `c` and either the pixel `p` or the index `i` of an entry.
     """
 
     arguments, storage = "STATE *state, WORK *work, const NUMBER *frame", "static"
@@ -82,7 +82,7 @@ class StageText:
         self.line(declaration)
 
     def declare(self, text: str) -> None:
-        """Add a statement before all loops, without duplicates."""
+        """Add a statement before all loops, unless the same statement has already been added."""
         self._declared[text] = None
 
     def pointer(self, name: str) -> str:
@@ -103,7 +103,7 @@ class StageText:
         return f"state->{self.file.state_names[f'{node.name}.{name}']}[i]"
 
     def at(self, name: str, c: str, p: str) -> str:
-        """Return a C expression for the entry at channel c and pixel p of a stored value or of the input."""
+        """Return a C expression for the entry of a stored value or of the input at channel `c` and pixel `p`."""
         _, height, width = self.shape(name)
         return f"{self.pointer(name)}[({c}) * {height * width} + {p}]"
 
@@ -116,7 +116,7 @@ class StageText:
         return self.here(name)
 
     def loaded(self, kind: str, text: str, apart: int = 1) -> str:
-        """Return a C expression that loads a constant or an array entry; `kind` is `numbers`, `totals` or `codes`.
+        """Return a C expression that loads a constant or an array entry of the kind `numbers`, `totals` or `codes`.
 
         Args:
             apart: distance between neighbouring channels, in entries.
@@ -168,8 +168,8 @@ class StageText:
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return a C pointer to a node's row for the current step, for rows whose columns are not channels. The
-        arguments are as in `row`.
+        """Return a C pointer to the current step's row of a tensor whose columns are not channels. The arguments are as
+        in `row`.
         """
         table = self.file.rows(node, key, values, as_table=True)
         self._name_learned(table)
@@ -199,7 +199,7 @@ class StageText:
 
     @contextlib.contextmanager
     def channels(self, name: str) -> Iterator[None]:
-        """Write a loop over the channels of a value at pixel p, for use once all sums are computed."""
+        """Write a loop over the channels of a value at pixel `p`, for use after all sums have been computed."""
         channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
         self.line(f"const uint32_t i = c * {height * width} + p;")
@@ -208,7 +208,7 @@ class StageText:
 
     @contextlib.contextmanager
     def pixels(self, name: str) -> Iterator[None]:
-        """Write loops over the channels, rows (y) and columns (x) of a value."""
+        """Write loops over the channels `c`, rows `y` and columns `x` of a value."""
         channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
         self.line(f"for (uint32_t y = 0; y < {height}; y++) {{")
@@ -236,7 +236,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """Write the current entry of every node in the stage; `value`, if given, replaces the first node's expression.
+        """Write the current entry of every node in the stage, using `value`, if given, for the first node.
 
         Args:
             at: statements before `value`.
@@ -260,11 +260,11 @@ class StageText:
                 self.store(node.name, self._local[node.name].text)
 
     def total_of(self, node: Node) -> str:
-        """Return the C type of a pool's sums."""
+        """Return the C type of the sums of a pooling op."""
         return self.arithmetic.total if self.value(node.name).max_code is None else "uint32_t"
 
     def from_total(self, node: Node, total: str) -> str:
-        """Return a C expression that converts a pool's sum to the format of the pool's value."""
+        """Return a C expression that converts the sum of a pooling op to the format of the op's value."""
         if self.value(node.name).max_code is not None:
             return f"(uint8_t){total}"
         return self.arithmetic.of_total(self, node, total)
@@ -307,7 +307,7 @@ def _read(lines: Sequence[str]) -> list[str]:
 class Expressions:
     """Integer arithmetic that builds nested C expressions.
 
-    The stage's `bounds` contain the smallest and largest value of each expression. An expression is saturated only if
+    The stage's `bounds` contain the smallest and largest values of each expression. An expression is saturated only if
     its value could exceed the limit.
     """
 

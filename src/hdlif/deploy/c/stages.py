@@ -1,7 +1,7 @@
 """Division of a graph into stages, each of which computes several nodes in one loop.
 
-A stage fuses an op with the elementwise ops that follow. Values that later stages read are stored in memory; all others
-are local variables.
+A stage fuses an op with the elementwise ops that follow. Values that later stages read are stored in memory, and all
+others in local variables.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass(frozen=True)
 class Stage:
-    """A sequence of nodes with values of one shape, in which all nodes after the first are elementwise.
+    """A sequence of nodes with values of the same shape, in which all nodes after the first are elementwise.
 
     Attributes:
         stored: values that other stages read, in node order.
@@ -29,7 +29,7 @@ class Stage:
 
 
 def bases(graph: Graph) -> dict[str, str]:
-    """Map each value to the value that stores its entries, which is a different value only for views."""
+    """Map each view to the value that stores the view's entries, and every other value to itself."""
     found = {INPUT: INPUT}
     for node in graph.nodes:
         found[node.name] = found[node.inputs[0]] if OPS[node.op].is_view else node.name
@@ -64,7 +64,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 
 
 def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()) -> tuple[Stage, ...]:
-    """Return the stages of a graph in topological order; values in `kept` are always stored."""
+    """Return a graph's stages in topological order; the values in `kept` are always stored in memory."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
@@ -101,7 +101,7 @@ def _follows(
 
 
 def _stage(nodes: Sequence[Node], read: Collection[str], base: Mapping[str, str]) -> Stage:
-    """Build the stage of a group of nodes; `read` contains all values that any group reads from memory."""
+    """Build a stage from a group of nodes, given the set `read` of all values that any group reads from memory."""
     inside = {node.name for node in nodes}
     by_entry: list[str] = []
     otherwise: list[str] = []

@@ -1,4 +1,4 @@
-"""Pack a layer's weights for a C kernel, and write the layer's geometry and the call of the kernel."""
+"""Pack a layer's weights for a C kernel, and write the layer's geometry and the call to the kernel."""
 
 import math
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
 
 
 def sums_integers(file: CFile, node: Node) -> bool:
-    """Return whether a layer's sums are integers, as for codes times low-bit weights."""
+    """Return whether a layer's sums are integers because its inputs are codes and its weights are low-bit."""
     return file.values[node.inputs[0]].max_code is not None and node.attributes["encoding"] != "float32"
 
 
@@ -85,10 +85,10 @@ def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
 
 
 def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
-    """Return a lookup table from each packed field to words with two signed 16-bit weights each.
+    """Return a lookup table that maps each packed field to words, each of which contains two signed 16-bit weights.
 
     The table's shape is [16, 2] for 1 bit, [256, 2] for 2 bits and [256] for 4 bits. A field contains four 1-bit
-    weights, or one byte of wider weights. A word is lower + 2^apart * upper modulo 2^32, such as 65536 * 1 + (-1) =
+    weights, or one byte of wider weights. A word is (lower + 2^apart * upper) modulo 2^32; for example, -1 + 2^16 * 1 =
     0x0000ffff. Multiplying a word by a code yields both products if each product fits in 16 bits.
     """
     fields = np.arange(16 if bits == 1 else 256)
@@ -110,7 +110,7 @@ LISTED_STEPS = 128
 
 @dataclass(frozen=True)
 class Sums:
-    """The call that computes a pixel's sums, with the expression for the sum of channel c after the statement `at`."""
+    """The C call that computes a pixel's sums, with an expression `value` for the sum of channel `c`."""
 
     call: str
     value: str
@@ -118,7 +118,7 @@ class Sums:
 
 
 def synapse(s: StageText, node: Node, inputs: str) -> Sums:
-    """Add a convolution or linear layer to the C file, and return the call that computes pixel (y, x).
+    """Add a convolution or linear layer to the C file, and return the C call that computes the sums of pixel (y, x).
 
     Args:
         inputs: expression for the layer's input.
@@ -222,7 +222,7 @@ def layer_backward(s: BackwardText, node: Node) -> None:
 
 
 def _each_step(steps: int, later: int) -> dict[str, str]:
-    """Return C statements for each time step of an input whose steps are stored `later` entries apart."""
+    """Return C statements for all time steps of an input that stores consecutive steps `later` entries apart."""
     forms = {
         "read": "const TOTAL x{t} = (TOTAL)input[{at}];",
         "plus": "total[{t}] += x{t};",
@@ -233,7 +233,7 @@ def _each_step(steps: int, later: int) -> dict[str, str]:
 
 
 def _each_field(bits: int, steps: int, later: int) -> dict[str, str]:
-    """Return C statements for all weights in a byte, with one local variable per output and time step."""
+    """Return C statements for all weights in a byte, with one local variable per sum and time step."""
     mask, sign = 2**bits - 1, 2 ** (bits - 1)
     found: dict[str, list[str]] = {"begin": [], "add_all": [], "end": []}
     for k in range(8 // bits):

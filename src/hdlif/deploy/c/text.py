@@ -31,7 +31,7 @@ def literal(value: Any) -> str:
 
 
 def identifier(name: str) -> str:
-    """Convert a name to a C identifier without double underscores; the identifier may not be unique."""
+    """Convert a name to a C identifier without double underscores. Different names may yield the same identifier."""
     found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
 
@@ -53,7 +53,7 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str
 
 
 def comment(text: str) -> str:
-    """Escape text for use in a C comment, so the text can end neither the comment nor the line."""
+    """Sanitise text for a C comment, so the text can end neither the comment nor the line."""
     safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
     return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 
@@ -93,7 +93,7 @@ _HEADS = ("for (", "if (", "else")
 
 
 def indented(text: str) -> str:
-    """Indent the lines of a C file; continuation lines of comments keep their extra indentation."""
+    """Indent the lines of a C file, preserving the additional indentation within multi-line comments."""
     depth, heads, found = 0, 0, []
     in_comment = in_extern = continued = False
     for line in text.split("\n"):

@@ -11,7 +11,7 @@ from hdlif.runtime.learning import LearningRate
 
 @dataclass(frozen=True)
 class Trained:
-    """The tensors that a C file trains, and the values that each step keeps for the backward pass.
+    """The tensors that the C code trains, and the values that each step keeps for the backward pass.
 
     Attributes:
         momentum: momentum of the updates; above 0 it takes a float per trained number.

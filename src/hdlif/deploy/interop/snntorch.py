@@ -36,7 +36,7 @@ except ModuleNotFoundError as _error:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """snnTorch's surrogate derivative f(x) = 1/(slope·|x| + 1)², which has the area 2/slope.
+    """snnTorch's surrogate derivative f(x) = 1/(slope·|x| + 1)², whose integral is 2/slope.
 
     Attributes:
         slope: above 0, as in `snntorch.surrogate.fast_sigmoid`.
@@ -49,10 +49,10 @@ class FastSigmoid:
 
 
 class Node(nn.Module):
-    """A snnTorch module for a layer of hdlif neurons; each call `spk, mem = node(cur, mem)` runs one step.
+    """An snnTorch module for a layer of hdlif neurons. Each call `spk, mem = node(cur, mem)` runs one step.
 
-    `mem` is the potential after the step, and also carries the step number and all other states. Pass the returned
-    `mem` to the next call, as with snnTorch's own neurons; start with None or `init_leaky()`.
+    The output `mem` is the potential after the step and also carries the step number and all other states. Pass the
+    returned `mem` to the next call, as with snnTorch's own neurons. Start a sequence with None or `init_leaky()`.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.
@@ -129,12 +129,12 @@ def from_snntorch(
 ) -> Temporal:
     """Convert a network of torch layers and snnTorch neurons to hdlif, with the same weights and equal outputs.
 
-    hdlif traces one step of an `nn.Sequential`, or of a forward pass that takes only x. Neurons must be made with
-    `init_hidden=True`. `Leaky` fires strictly above its threshold, so the threshold of the converted neuron is the next
-    larger float32. A subtracting `Leaky` with `reset_delay=True`, the default, becomes a `LateResetLIF`. A `Leaky` that
-    resets to zero gets an immediate reset, which produces the same spikes. A learned beta becomes a learned leak λ =
-    σ(a), with one additional rounding. A subtracting `Synaptic` becomes a `LeakyIntegrator` and a neuron, and a
-    subtracting `RLeaky` becomes a `Recurrent`.
+    hdlif traces one step of an `nn.Sequential`, or of a forward pass whose only argument is `x`. Neurons must have been
+    created with `init_hidden=True`. `Leaky` fires strictly above its threshold, so the threshold of the converted
+    neuron is the next larger float32. A `Leaky` with reset by subtraction and the default `reset_delay=True` becomes a
+    `LateResetLIF`. A `Leaky` that resets to zero becomes a neuron with an immediate reset, which produces the same
+    spikes. A learned `beta` becomes a learned leak λ = σ(a), with one additional rounding. With reset by subtraction, a
+    `Synaptic` becomes a `LeakyIntegrator` and a neuron, and an `RLeaky` becomes a `Recurrent`.
 
     Args:
         network: the network, which is not modified.
@@ -213,7 +213,7 @@ _ZERO = 'has reset_mechanism="zero", which at the next step also clears the'
 
 
 def _refused(node: Any) -> str | None:
-    """Describe a neuron's unsupported property, or return None if hdlif supports the neuron."""
+    """Return a description of a neuron's unsupported property, or None if hdlif supports the neuron."""
     if node.reset_mechanism == "none":
         return 'has reset_mechanism="none"; set "zero" or "subtract"'
     if node.reset_mechanism == "subtract" and not node.reset_delay:
@@ -244,7 +244,7 @@ _STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:
-    """Convert a surrogate from `snntorch.surrogate`, or return None for any other function."""
+    """Convert a surrogate from `snntorch.surrogate` to hdlif, or return None for any other function."""
     name = getattr(theirs, "__qualname__", "").partition(".")[0]
     if getattr(theirs, "__module__", "") != "snntorch.surrogate" or name not in _SURROGATES:
         return None

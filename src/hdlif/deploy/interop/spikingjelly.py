@@ -72,8 +72,7 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
 def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
     """Return a neuron factory for SpikingJelly's models, as in `spiking_resnet18(spiking_neuron=nodes(make))`.
 
-    The factory ignores arguments for SpikingJelly's own neurons, such as `surrogate_function`, which hdlif neurons do
-    not use.
+    The factory ignores arguments that only SpikingJelly's own neurons use, such as `surrogate_function`.
 
     Args:
         make: makes a layer of our neurons.
@@ -95,13 +94,13 @@ def from_spikingjelly(
 ) -> Temporal:
     """Convert a network of SpikingJelly layers and neurons to hdlif, with the same weights and equal outputs.
 
-    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable. With `decay_input=True`, the factor 1/τ of
-    currents stays fixed.
+    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable. With `decay_input=True`, the factor 1/τ of the
+    current is not learned.
 
-    hdlif traces the forward pass of one step, and rejects loops over time. `LIFNode` and `IFNode` are supported with
-    any τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted and the original
-    network compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new
-    mask at each step.
+    hdlif traces the forward pass of one step and rejects loops over time. `LIFNode` and `IFNode` are supported with any
+    τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted and the original network
+    compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new mask at
+    each step.
 
     Args:
         network: the network in either step mode, which is not modified.
@@ -137,7 +136,7 @@ def from_spikingjelly(
 
 
 def _surrogate(turning: TurningNeurons, node: Any) -> Surrogate | str:
-    """Convert a node's surrogate, or describe why hdlif has no counterpart."""
+    """Return the hdlif counterpart of a node's surrogate, or the reason why there is none."""
     theirs = node.surrogate_function
     kind = type(theirs).__name__
     if not getattr(theirs, "spiking", True):
@@ -159,7 +158,7 @@ def _node(
     *,
     logit: Tensor | None = None,
 ) -> Turned:
-    """Return a neuron with a potential relative to the reset potential, which is both the initial and the resting
+    """Return a neuron whose potential is relative to the reset potential, which is both the initial and the resting
     potential.
 
     Args:

@@ -1,11 +1,11 @@
-"""Structures of networks as plain values, with children and operations on outputs but without weights.
+"""Network structures as plain values, with child modules and operations but without weights.
 
     {"input": [C, H, W], "output": NAME,
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-A line computes a value from the input "" or from earlier lines; "child" runs the child named like the line. A recipe
-can contain the structure of an imported network, so checkpoints need no other file.
+A line computes a value from the input "" or from earlier lines. A "child" line runs the child with the same name. A
+recipe can contain the structure of an imported network, so a checkpoint requires no other file.
 """
 
 import math
@@ -105,7 +105,7 @@ class _Making:
         self.surrogate: dict[str, Any] = {} if surrogate is None else {"surrogate": surrogate}
 
     def child(self, values: Mapping[str, Any], *, plain: bool = True) -> nn.Module:
-        """Build a layer; `plain` selects an unquantised torch layer."""
+        """Build a child module, which is an unquantised torch layer if `plain` is set and the child has weights."""
         arguments = dict(values)
         kind = arguments.pop("kind")
         if kind in _SYNAPSES:

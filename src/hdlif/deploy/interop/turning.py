@@ -70,7 +70,7 @@ class TurningNeurons(Turning):
         return self.refuse(path, f"is an activation; only neurons of {self.library} are accepted")
 
     def network(self, module: nn.Module) -> Temporal:
-        """Convert a network, or raise a `ConversionError` that lists all parts without a counterpart."""
+        """Convert a network, or raise a `ConversionError` that lists all unsupported modules and operations."""
         mode = module.training
         made, _ = self.turn(module, "", Fed())
         if self.problems:
@@ -89,7 +89,7 @@ class TurningNeurons(Turning):
 
 
 def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Copy a network, including neuron states with autograd graphs, and load `state_dict` if given.
+    """Copy a network, even if neuron states belong to an autograd graph, and load `state_dict` if given.
 
     Raises:
         ConversionError: `state_dict` belongs to another network.
@@ -116,7 +116,7 @@ def unit_lif(
     reset: Reset,
     surrogate: Surrogate,
 ) -> UnitLIF:
-    """Return LIF neurons with fixed parameters, given as one value or as one value per channel."""
+    """Return LIF neurons with a fixed leak and threshold, each with one value or one value per channel."""
     rows = [torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1) for value in (leak, fires_from)]
     channels = max(map(len, rows))
     made = UnitLIF(
@@ -127,7 +127,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Make the leak λ = σ(a) of neurons learnable, starting from `logit` with one value or one per channel."""
+    """Make the leak λ = σ(a) of neurons learnable, with `logit` [1 or C] as the initial a."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
@@ -145,14 +145,14 @@ def fill(neuron: nn.Module, **rows: Tensor) -> None:
 
 
 def above(threshold: Any) -> NDArray[np.float32]:
-    """Return the next float32 above a threshold, because firing at this value equals firing strictly above the
+    """Return the next float32 above a threshold, because firing at or above this value equals firing above the
     threshold.
     """
     return np.nextafter(np.asarray(threshold, np.float32), np.float32(np.inf))
 
 
 def behind_gain(neuron: nn.Module, gain: float) -> nn.Module:
-    """Return a module that multiplies currents by `gain` before the neurons."""
+    """Return a module that multiplies the current by `gain` and then runs the neurons."""
     if gain == 1:
         return neuron
     lines = (Line("scaled", Multiple(gain), (INPUT,)), Line("neuron", Child("neuron"), ("scaled",)))

@@ -1,9 +1,9 @@
 """NIR files that contain a complete deployed graph in the metadata of standard nodes.
 
 The nir package can write nodes of custom types but cannot read them back. Therefore, hdlif writes every node of the
-graph as the closest standard node of the same shape. Operations without a counterpart become a `Scale` by 1. Other
-readers load an approximate network or reject the file, as SpikingJelly and snnTorch do for a `Scale`.
-`deploy.interop.nir_import` reads only the metadata, and restores the exact model file.
+graph as the closest standard node of the same shape. Operations without a counterpart become `Scale` nodes with the
+factor 1. Other libraries load an approximate network or reject the file; for example, SpikingJelly and snnTorch reject
+`Scale` nodes. `deploy.interop.nir_import` reads only the metadata and restores the exact model file.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
@@ -29,7 +29,7 @@ ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 
 
 def extended(graph: Graph, *, dt: float = DT) -> Any:
-    """Return the `nir.NIRGraph` of any network without upsampling, grouped convolutions or non-square kernels.
+    """Return a `nir.NIRGraph` for any network without upsampling, grouped convolutions or non-square kernels.
 
     Args:
         dt: seconds per time step.
@@ -97,7 +97,7 @@ class _Extension:
         return {NAME: node.name, **own, **{role: stored(node, role) for role in roles}}
 
     def _join(self, source: str, node: Node) -> None:
-        """Connect a value to a node, through a pool or a matrix if the shapes differ."""
+        """Connect a value to a node, through a pooling or matrix node if the shapes differ."""
         begin, end = self._names[source], self._names[node.name]
         shape = self.types[source].shape
         if node.op == "global_sum_pool":

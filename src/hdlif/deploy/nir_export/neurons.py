@@ -71,7 +71,7 @@ def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
         return instruction.operands if instruction.operation == operation else None
 
     def value(register: int) -> Floats | None:
-        """Return the value of a register that holds a row or a constant; otherwise return None."""
+        """Return a register's value if the register contains a row or a constant; otherwise return None."""
         if (constant := program.constant(register)) is not None:
             return np.full((1, 1), constant)
         if 1 + len(program.states) <= register < program.first:

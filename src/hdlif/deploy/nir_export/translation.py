@@ -1,8 +1,8 @@
-"""Translate a deployed graph exactly to nodes and edges of NIR, or raise an error.
+"""Translate a deployed graph exactly to NIR nodes and edges, or raise an error.
 
-Weights absorb the operations between layers, such as the affine after a convolution, spike sizes and the divisors of
-means. In NIR, a sum becomes several edges into one node. An affine without a preceding layer becomes a 1x1 convolution
-or a matrix with diagonal weights.
+Weights absorb operations between layers, such as `affine` ops after convolutions, spike sizes and the divisors of
+means. In NIR, several edges into one node represent a sum. An `affine` op without a preceding layer becomes a 1x1
+convolution or a matrix with diagonal weights.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ MOST_SHOWN = 3
 
 @dataclass
 class _Layer:
-    """A float64 convolution or matrix under construction, which absorbs the operations that follow."""
+    """A float64 convolution or matrix under construction, into which subsequent operations are folded."""
 
     weight: Floats
     bias: Floats
@@ -80,10 +80,10 @@ def write(graph: Any, path: Path | str) -> None:
 
 
 def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
-    """Return the `nir.NIRGraph` of a network of LIF neurons with a hard reset.
+    """Return a `nir.NIRGraph` for a network of LIF neurons with a hard reset.
 
-    The leak and the threshold must be constant in time. Low-bit weights become float32, and inputs must already be
-    normalised with mean and std. The input node's metadata contains properties that NIR lacks, such as time steps,
+    The leak and the threshold must be constant in time. Low-bit weights are converted to float32. Inputs must already
+    be normalised with mean and std. The input node's metadata contains properties that NIR lacks, such as time steps,
     labels and the kind of input. With this metadata, `hdlif.deploy.interop.nir_import` reads the file without further
     arguments.
 
@@ -103,7 +103,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
 
 def refusal(problems: list[tuple[str, str]]) -> str:
-    """Return an error message that lists unsupported parts and suggests alternatives."""
+    """Return an error message that lists unsupported nodes and suggests alternatives."""
     shown = some([f"{name} is {why}" for name, why in problems], MOST_SHOWN)
     return (
         f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which only hdlif "
@@ -112,7 +112,7 @@ def refusal(problems: list[tuple[str, str]]) -> str:
 
 
 def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
-    """Describe why NIR cannot express a node, or return None for a supported node."""
+    """Return the reason why NIR cannot express a node, or None for a supported node."""
     match node.op:
         case "program":
             found = hard_lif(node)
@@ -166,7 +166,7 @@ class _Translation:
         return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
 
     def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
-        """Add a node, created later by `make`, that reads the sum of `sources`, and return the node's name."""
+        """Add a node that reads the sum of `sources` and that `make` creates later, and return the node's name."""
         found = plain_name(name, self._nodes)
         self._nodes[found] = make
         self._edges += [(source, found) for source in sources]
@@ -191,7 +191,7 @@ class _Translation:
         return self.with_affine(name, scale, np.zeros(1))
 
     def with_affine(self, name: str, scale: Floats, shift: Floats, *, of: str | None = None) -> _Value:
-        """Return scale·x + shift for a node's value x without the pending scale."""
+        """Return scale·x + shift for the value x of a node, ignoring the pending scale."""
         value = self.values[name]
         layer = value.layer if self._readers[name] == 1 else None
         if (scale == 1).all() and not shift.any():
@@ -223,7 +223,7 @@ def _conv2d(to: _Translation, node: Node) -> _Value:
 
 
 def geometry_of(node: Node) -> dict[str, Any]:
-    """Return a convolution's NIR arguments except the input shape, the weight and the bias."""
+    """Return the NIR arguments of a convolution except for the input shape, the weight and the bias."""
     return {
         "stride": tuple(node.attributes["stride"]),
         "padding": tuple(node.attributes["padding"]),
@@ -272,9 +272,9 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
 
 
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
-    """Return the sums over a pool's windows.
+    """Return the sums over pooling windows.
 
-    The NIR node computes sums for norse, and otherwise means with the number of entries as a pending scale.
+    For norse, the NIR node computes sums. Otherwise, the node computes means, with the window size as a pending scale.
     """
     value = to.values[node.inputs[0]]
     sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}

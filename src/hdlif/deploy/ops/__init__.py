@@ -1,4 +1,4 @@
-"""Lowerings of modules to ops, with PyTorch and ONNX implementations; each op's file defines a `FORM`."""
+"""Lowerings of modules to ops, and the PyTorch and ONNX implementations of ops, with one `FORM` per op's file."""
 
 from collections.abc import Mapping
 

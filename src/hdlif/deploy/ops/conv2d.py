@@ -36,7 +36,7 @@ def _convolution(lowerer: Lowerer, module: nn.Conv1d | nn.Conv2d, wire: Wire, pa
 
 @lowers(HeadSum)
 def _head_sum(lowerer: Lowerer, module: HeadSum, wire: Wire, path: str) -> Wire:
-    """Lower to a convolution with weights of 1 and one group per head."""
+    """Lower a head sum to a convolution with weights of 1 and one group per head."""
     wire = lowerer.one_scale(wire)
     weight = np.ones((module.heads, lowerer.values[wire.name].shape[0] // module.heads, 1, 1), np.int8)
     geometry: dict[str, Any] = {"stride": [1, 1], "padding": [0, 0]}
@@ -47,7 +47,7 @@ def _head_sum(lowerer: Lowerer, module: HeadSum, wire: Wire, path: str) -> Wire:
 
 
 def _padding(module: nn.Conv1d | nn.Conv2d, path: str) -> list[int]:
-    """Return the padding per axis, equal on both sides of the axis."""
+    """Return the padding of each axis, which is equal on both sides."""
     if module.padding_mode != "zeros":
         raise LoweringError(f"{path}: padding_mode = {module.padding_mode!r} has no deployed form; use 'zeros'")
     if not isinstance(module.padding, str):

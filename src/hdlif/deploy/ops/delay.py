@@ -16,7 +16,7 @@ from hdlif.nn import Changes, DelayLine, Recurrent
 
 @lowers(Recurrent)
 def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wire:
-    """Lower to a delay, a synapse, an addition of the current, and a neuron whose spikes feed the delay."""
+    """Lower a recurrent layer to a delay, a synapse, an addition, and a neuron whose spikes feed the delay."""
     current = lowerer.applied(wire)
     # The delay has the type and the scale of the neuron's output, which a trial lowering finds first.
     trial = lowerer.trial()
@@ -36,7 +36,7 @@ def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wi
 
 @lowers(DelayLine)
 def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
-    """Lower to one delay per stored step, with all taps concatenated along the channels."""
+    """Lower a delay line to one `delay` op per stored step, and concatenate all taps along the channels."""
     wire = lowerer.one_scale(wire)
     if len(wire.scale) > 1:
         # Concatenated codes need a common scale, so scales that change over time are applied first.
@@ -53,7 +53,7 @@ def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
 
 @lowers(Changes)
 def _changes(lowerer: Lowerer, module: Changes, wire: Wire, path: str) -> Wire:
-    """Lower to a delay line and a layer that applies [[1, 0], [1, -1]] to x_t and x_{t-1} in every channel."""
+    """Lower `Changes` to a delay line and a convolution that computes x_t and x_t - x_{t-1} in every channel."""
     joined = lowerer.applied(_line(lowerer, module, lowerer.applied(wire), path))
     one = np.eye(lowerer.values[wire.name].shape[0], dtype=np.float32)
     weight = np.block([[one, 0 * one], [one, -one]])[:, :, None, None]

@@ -1,4 +1,4 @@
-"""Lowerings of adaptive average pools and token sums, and the PyTorch and ONNX implementations of `global_sum_pool`."""
+"""Lowerings of adaptive pooling and token sums, and the PyTorch and ONNX implementations of `global_sum_pool`."""
 
 import numpy as np
 from torch import nn

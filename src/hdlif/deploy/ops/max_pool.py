@@ -1,4 +1,4 @@
-"""Lowerings of max pools, and the PyTorch and ONNX implementations of `max_pool`."""
+"""Lowerings of max-pooling layers, and the PyTorch and ONNX implementations of `max_pool`."""
 
 from typing import Any
 

@@ -189,7 +189,7 @@ def _difference(w: Writer, name: str, x: Sequence[str]) -> str:
 
 
 def _maximum(w: Writer, name: str, x: Sequence[str]) -> str:
-    """Return the maximum, computed with Relu if one operand is 0, because engines fuse Relu into convolutions."""
+    """Return the maximum, using Relu if one operand is 0, because ONNX engines fuse Relu into convolutions."""
     others = [one for one in x if not w.is_zero(one)]
     return w.op("Relu", *others, name=name) if len(others) == 1 else w.op("Max", *x, name=name)
 

@@ -42,7 +42,7 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
 
 
 def _row_shape(node: Node, key: str) -> tuple[int, ...]:
-    """Return the shape of a kernel over channels, or of the kernel's bias."""
+    """Return the ONNX shape of the kernel over channels or of its bias."""
     columns = node.tensors[key].shape[1]
     return (1, 1, columns) if key == "weight" else (columns,)
 

@@ -1,4 +1,4 @@
-"""Lowerings of average pools, and the PyTorch and ONNX implementations of `sum_pool`."""
+"""Lowerings of average-pooling layers, and the PyTorch and ONNX implementations of `sum_pool`."""
 
 import math
 

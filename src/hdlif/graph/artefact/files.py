@@ -31,7 +31,7 @@ def read_content(path: str | Path) -> bytes:
 
 
 def is_artefact(path: Path) -> bool:
-    """Return whether the header of a file declares a graph, without any further checks.
+    """Return whether a file begins with the header of a model file, without checking the rest of the file.
 
     Args:
         path: any file.

@@ -1,9 +1,9 @@
 """Reading and writing of model files, which are safetensors files that contain a `Graph`.
 
-Low-bit weights are packed (`packing`), and every other tensor is float32. The graph is canonical JSON under the only
-metadata key "hdlif", with a digest of the entire file. `docs/contributing/model_format.md` defines the format byte by
-byte. Because files are untrusted, the compiled reader checks every byte and field in `loads` and
-`hdlif.runtime.Session`.
+Low-bit weights are packed (`packing`), and every other tensor is float32. The only metadata key, "hdlif", contains the
+graph and a digest of the entire file as canonical JSON. `docs/contributing/model_format.md` defines the format byte by
+byte. Because files are untrusted, `loads` and `hdlif.runtime.Session` check every byte and field with the compiled
+reader.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ def tensor_bytes(node: Node) -> int:
 
 
 def dumps(graph: Graph) -> bytes:
-    """Return a graph as the bytes of a model file, which are equal for equal graphs.
+    """Return the bytes of a graph's model file, which are identical for equal graphs.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node, dumps, loads
@@ -118,7 +118,7 @@ def dumps(graph: Graph) -> bytes:
 
 
 def loads(content: bytes, name: str) -> Graph:
-    """Return the graph from the bytes of a model file; see `dumps` for an example.
+    """Return the graph from the bytes of a model file (see `dumps` for an example).
 
     Args:
         content: the bytes of the file, untrusted.
@@ -169,8 +169,8 @@ def digest_of(graph: Graph) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """Return a model file with the given metadata and `stored` tensors. Unchanged metadata and tensors restore the
-    bytes of `dumps`.
+    """Return the bytes of a model file with the given metadata and tensors. For metadata and tensors from a model file,
+    the bytes are identical to the file.
 
     Args:
         metadata: the metadata text.

@@ -7,7 +7,7 @@ Weights are packed in C order, and zero bits or digits fill the last byte.
     int2, int4, int8: two's complement, the first of 4, 2 or 1 weights in the lowest bits of byte j
 
 The largest value of five digits is 242, so bytes 243..255 are invalid. For example, the ternary weights -1, 0, +1, +1,
-0 have the digits 0, 1, 2, 2, 1, which are packed as 0*1 + 1*3 + 2*9 + 2*27 + 1*81 = 156. The int4 weights -3 and 5 are
+0 have the digits 0, 1, 2, 2, 1, which are packed as 0*1 + 1*3 + 2*9 + 2*27 + 1*81 = 156. The int4 weights -3 and 5 have
 the fields 1101 and 0101, which are packed as 0101 1101 = 93.
 """
 

@@ -14,12 +14,12 @@ Role = Literal["stem", "body", "classifier"]
 def roles(graph: Graph) -> dict[str, Role]:
     """Return the role of every convolution and linear layer, by layer name.
 
-    Low-bit layers always belong to the body. Roles of other layers depend on the spikes that neurons or quantisers
-    output:
+    Low-bit layers always belong to the body. The roles of other layers depend on their positions relative to the spikes
+    of neurons and quantisers:
 
-    - Stem layers come before all spikes. Each stem layer either is a first layer after the input or lies on every path
-      from the input to the output. The second convolution of a deep stem thus belongs to the stem, but a shortcut
-      parallel to neurons does not.
+    - Stem layers do not depend on spikes. Each stem layer either is a first layer after the input or lies on every path
+    from the input to the output. The second convolution of a deep stem thus belongs to the stem, but a shortcut
+    parallel to neurons does not.
     - Classifier layers have no other convolution or linear layer after them.
     - body: all other layers.
     """
@@ -41,7 +41,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """Return whether each value depends, also through earlier steps, on a node for which `holds` is true."""
+    """Return, for each value, whether it depends on a node for which `holds` is true at this or an earlier step."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
@@ -49,7 +49,7 @@ def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
 
 
 def _followed(graph: Graph) -> set[str]:
-    """Return the values that come before a convolution or linear layer of the same or a later step."""
+    """Return the values on which a convolution or linear layer depends at the same or a later step."""
     read: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in OPS[node.op].made_from(node):
@@ -63,7 +63,7 @@ def _followed(graph: Graph) -> set[str]:
 
 
 def by_place(graph: Graph) -> Graph:
-    """Return the graph with the role of each layer as an attribute."""
+    """Return the graph with each layer's role added as an attribute."""
     found = roles(graph)
     nodes = (
         replace(node, attributes={**node.attributes, "role": found[node.name]}) if node.name in found else node
@@ -75,7 +75,7 @@ def by_place(graph: Graph) -> Graph:
 def _on_every_way(graph: Graph) -> set[str]:
     """Return the nodes that lie on every path from the input to the output.
 
-    Paths exclude the edges that delays feed back to earlier nodes.
+    Paths exclude edges through which delays feed values back to earlier nodes.
     """
     place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
     ahead = {

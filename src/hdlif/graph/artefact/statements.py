@@ -1,4 +1,4 @@
-"""Conversion of a graph's input, labels and task to and from JSON, which model files store next to the nodes.
+"""Conversion of a graph's input, labels, task and time steps to and from the JSON text in model files.
 
 Because files are untrusted, `read_statement` checks the type of every field, and `infer_values` checks ranges.
 """
@@ -35,7 +35,7 @@ def statement(graph: Graph) -> str:
 
 
 def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Parse the text that `statement` returns, or raise `ArtefactError`; `infer_values` checks ranges.
+    """Parse the text that `statement` returns, or raise `ArtefactError` unless all fields have valid types.
 
     Args:
         text: the result of `statement`.
@@ -84,7 +84,7 @@ def _plain(key: str, value: Any) -> Any:
 
 
 def _read(where: str, value: object, readers: Mapping[str, _Reader], optional: Collection[str] = ()) -> dict[str, Any]:
-    """Parse an object that must have all the given fields except the `optional` ones."""
+    """Parse an object that must have all fields in `readers` except for `optional` fields."""
     record = _object(where, value)
     _keys(where, record, tuple(sorted(key for key in readers if key not in optional or key in record)))
     return {key: readers[key](f"{where}.{key}", entry) for key, entry in record.items()}

@@ -1,9 +1,9 @@
-"""Forward and backward programs of a step in a chunk, for the native kernels.
+"""Forward and backward programs of a step in a chunk, which the native kernels run.
 
 `forward` computes a step's results and the values saved for the backward pass. `backward` computes the gradients of a
-step's inputs from the gradients of the results and the saved values. The registers of a program are, in order, streams,
-states, rows, and one register per instruction. Streams have one value per neuron and step. States pass to the next step
-that runs; in `backward`, states are the gradients of the neuron's states.
+step's inputs from the gradients of the results and the saved values. The registers of a program contain streams,
+states, rows and the results of instructions, in this order. A stream has one value per neuron and step. States are
+passed to the step that runs next. In `backward`, the states are the gradients of the neuron's states.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OPERATIONS = (
 
 
 class ChunkInstruction(NamedTuple):
-    """An operation on registers; only constants use `value`."""
+    """An operation on registers, or the constant `value`."""
 
     operation: str
     operands: tuple[int, ...] = ()
@@ -77,7 +77,7 @@ class ChunkProgram:
 
 
 def encoded(program: ChunkProgram) -> Mapping[str, Any]:
-    """Return a program as the arguments of `_native.Chunk`."""
+    """Convert a program to the arguments of `_native.Chunk`."""
     return {
         "streams": [ENCODINGS.index(encoding) for encoding in program.streams],
         "after": list(program.after),
@@ -114,7 +114,7 @@ class Writing:
 
 
 class Values:
-    """A writer that computes values of a literal step (`saving.Value`) in registers of a chunk's program.
+    """A writer of instructions that compute the values (`saving.Value`) of a literal step.
 
     Attributes:
         at: the register of each value.
@@ -124,7 +124,7 @@ class Values:
         self._step, self._write, self.at = step, write, at
 
     def compute(self, values: Sequence[Value]) -> None:
-        """Write the instructions that compute `values`, given in topological order."""
+        """Write the instructions that compute `values`, which must be in topological order."""
         for value in values:
             self.at[value] = self._computed(value)
 
@@ -153,7 +153,7 @@ class Values:
                 return write(operation, *operands)
 
     def _small(self, value: Value, instruction: Instruction) -> int:
-        """Write a gradient-routing value, which is a choice, a share or a sign."""
+        """Write the instructions for a mask, a share or a sign (see `saving.Value`)."""
         write = self._write
         if instruction.form == "relu":
             return self._of(value.register)
@@ -179,7 +179,7 @@ def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
 
 
 def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """Return the memory layout of a saved value after the first steps, which read states from before the chunk."""
+    """Return a saved value's memory layout at later steps, when saved states come from within the chunk."""
     source = saving.source(value, len(saving.program.states))
     return encoding_of(saving, source.value) if source.place == "computed" else "values"
 
@@ -232,7 +232,7 @@ class _Backwards:
         self._gradients: dict[int, int] = {}
 
     def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
-        """Return the surrogates that have programs, and the argument positions of all others, both by name."""
+        """Return the traced surrogates by name, and the argument positions in `kept` of all other surrogates."""
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):
@@ -355,7 +355,7 @@ class _Backwards:
 
 
 def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
-    """Trace a surrogate's derivative into a program of the argument, or raise `EquationError`."""
+    """Trace a surrogate's derivative as a function of the argument, or raise `EquationError`."""
     written = trace_written(lambda x: surrogate(x), states=(), rows={})
     if not all(isinstance(source, float) for source in written.sources):
         raise EquationError("the surrogate reads tensors of its own")
@@ -363,7 +363,7 @@ def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
 
 
 class Levels(NamedTuple):
-    """The quantisation of spikes >= 0 to the codes min(⌊spike·inverse_step + offset⌋, largest)."""
+    """The parameters that quantise spikes >= 0 to the codes min(⌊spike·inverse_step + offset⌋, largest)."""
 
     inverse_step: float
     offset: float
@@ -373,7 +373,7 @@ class Levels(NamedTuple):
 def forward(saving: Saving, saved: Sequence[Value], levels: Levels | None = None) -> ChunkProgram:
     """Return the forward program of a step.
 
-    The program reads the current as a stream and the step's rows, and computes the spike and the saved values.
+    The program reads the current (a stream), the states and the rows, and computes the spike and the saved values.
 
     Args:
         saved: the values of a step that may be saved.

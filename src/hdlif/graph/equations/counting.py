@@ -2,10 +2,10 @@
 
 The counts follow the rules for all ops of a deployed network (`hdlif.graph.op`):
 
-- A comparison of a and b counts as the addition a - b, unless this difference is computed anyway or compared again. A
-  comparison with 0 is free, because it reads a sign bit.
+- A comparison of `a` and `b` counts as the addition `a - b`, unless this difference is computed anyway or has already
+been counted. A comparison with 0 is free, because only the sign bit is read.
 - A factor of 1, 0 or -1 is free if it is a constant or the result of a comparison. Additions of 0, choices between two
-  numbers, sign changes and cutting off fraction bits are free.
+numbers, sign changes and truncations of fraction bits are free.
 - Functions that depend only on parameters are free, because they are computed before deployment.
 """
 
@@ -35,7 +35,7 @@ class Counts:
 
     @property
     def operations(self) -> int:
-        """Return NOPs, the number of multiplications, additions and comparisons."""
+        """Return the total number of multiplications, additions and comparisons (NOPs)."""
         return self.multiplications + self.additions + self.comparisons
 
     @property

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def _to_a(where: Array, g: Array) -> tuple[Array, Array]:
-    """Return the gradients of a and b, with the gradient routed to a if `where` is true and otherwise to b."""
+    """Return the gradients of operands `a` and `b`, with `g` routed to `a` if `where` is true and otherwise to `b`."""
     zero = np.zeros((), g.dtype)
     return np.where(where, g, zero), np.where(where, zero, g)
 
@@ -49,7 +49,7 @@ def gradients(
 ) -> list[Array]:
     """Return the gradients of the current, the states and the rows of one step, given the gradient of the spike.
 
-    All gradients have the current's shape, and the caller sums a row's gradient over the neurons that share the row.
+    All gradients have the current's shape. The caller must sum a row's gradient over the neurons that share the row.
     The gradients of one register are added in the order in which operations are visited, from last to first.
 
     >>> import numpy as np

@@ -1,9 +1,9 @@
 """Literal steps for training, which contain every operation as written and the data for derivatives.
 
 `trace` rewrites a deployed program to save operations. A rewritten program computes the same values up to rounding, but
-derivatives may differ where two values are equal. Training follows the equation literally. The literal step preserves
-the order and rounding of operations, stopped gradients, and the gradients of functions of parameters. For equal
-operands of a maximum, the gradient is routed as in the original function.
+derivatives may differ if two values are equal. Training follows the equation literally. The literal step preserves the
+order and rounding of operations, stopped gradients, and the gradients of functions of parameters. For equal operands of
+a maximum, the gradient is routed as in the original function.
 """
 
 from __future__ import annotations
@@ -40,16 +40,14 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows for the given parameter values, each computed once, with numbers and one-element arrays read
-        anew.
-        """
+        """Return the rows for the given parameter values and the current values of numbers and one-element arrays."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
-        """Return a select by p > q as min(q, p) or max(q, p), or None for any other select.
+        """Return a `select` by p > q as min(q, p) or max(q, p), or None for any other operation.
 
-        For equal numbers such as 0 and -0, either number may be the result.
+        If the operands are equal, such as 0 and -0, either operand may be the result.
         """
         first, instructions = self.program.first, self.program.instructions
         instruction = instructions[register - first]
@@ -100,7 +98,7 @@ class WrittenNodes(Nodes):
         return name
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """Return the node of a row; equal numbers share a row, but equal texts do not."""
+        """Return the node of a row. Equal numbers share a row, but other sources with equal names do not."""
         key = ("number", source) if isinstance(source, float) else id(source)
         if key not in self._named:
             name = cut(name, LONGEST_ROW_NAME)

@@ -1,7 +1,7 @@
-"""Deduplicated operations of a step, with rewritings that save operations.
+"""Deduplicated operations of a step, with rewriting rules that save operations.
 
-Nodes are numbered in order of appearance, with the current and the states before constants, rows and operations. A
-rewriting keeps the value for all finite inputs, up to one omitted rounding; `_rewritten` lists the rules.
+Nodes are numbered in order of appearance, with the current and the states before constants, rows and operations. The
+rewriting rules (`_rewritten`) preserve the value for all finite inputs, up to one omitted rounding.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Nodes:
         form: str = "",
         stopped: tuple[int, ...] = (),
     ) -> int:
-        """Return the node of an operation; `form` and `stopped` affect the derivative but not the value."""
+        """Return the node of an operation. The arguments `form` and `stopped` affect only the derivative."""
         rewritten = self._rewritten(name, operands)
         return rewritten if rewritten is not None else self._add(Instruction(name, operands, 0.0, surrogate))
 
@@ -135,7 +135,7 @@ class Nodes:
         return OPERATIONS[node.operation].is_binary or (node.operation == "constant" and node.value in (0.0, 1.0))
 
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
-        """Return a node that is equivalent up to rounding, or None.
+        """Return a node that is equivalent to the operation up to rounding, or None if no rule applies.
 
         The following rules rewrite operations, where h is 1 or 0:
 
@@ -195,11 +195,11 @@ class Nodes:
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
-        """Return whether a·b is a spike times a size, which is a parameter that a weight may absorb."""
+        """Return whether `a` · `b` is a spike times a parameter that a weight may absorb."""
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:
-        """Return a node as the choice (h, a, b), if the node is h, h times a parameter, or a select by h."""
+        """Return the choice (h, a, b) of a node that is h, h times a parameter, or a `select` by h; else None."""
         if self._constant(number) is not None:
             return None
         if (node := self._is(number, "select")) is not None and self._is_binary(node.operands[0]):
@@ -213,7 +213,7 @@ class Nodes:
         return None
 
     def _free(self, name: str, a: int, b: int) -> int | None:
-        """Return the node of a free operation, or None if the operation is not free."""
+        """Return the node with the result of a free operation, or None if the operation is not free."""
         constants = self._constant(a), self._constant(b)
         match name, constants:
             case ("multiply", (0.0, _) | (_, 0.0)):

@@ -1,11 +1,11 @@
 """Programs of neuron steps, which apply elementwise operations to registers in the order of the equation.
 
 Register 0 is the current, followed by the states before the step, the rows, and one register per instruction. Rows
-contain parameters and functions of parameters. Each instruction writes one register and reads only lower registers, so
-every program ends.
+contain parameters and functions of parameters. Each instruction writes one register and reads only lower-numbered
+registers, so every program terminates.
 
-Comparisons return 1 or 0. `minimum(a, b)` is b if b < a, else a, and `maximum(a, b)` is b if b > a, else a. These
-definitions give the same results everywhere for signed zeros and NaN.
+Comparisons return 1 or 0. `minimum(a, b)` returns `b` if b < a, and otherwise `a`. `maximum(a, b)` returns `b` if b >
+a, and otherwise `a`. With these definitions, all implementations give the same results for signed zeros and NaN.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,11 +103,11 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A neuron's step as a list of operations on registers; `trace` creates a program from a function.
+    """A neuron's step as a list of operations on registers. The function `trace` creates a program from a step.
 
-    Register 0 is the current; the states, the rows and the results of the instructions follow, in this order.
+    Register 0 is the current, followed by the states, the rows and the results of the instructions.
 
-    The following program emits and keeps HD-LIF's membrane m = leak·v + I:
+    The following program emits the membrane m = leak·v + I of HD-LIF, which also becomes the new state:
 
     >>> from hdlif.graph.equations import Instruction, Program
     >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
@@ -183,7 +183,7 @@ class Program:
         return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
 
     def is_binary(self, register: int) -> bool:
-        """Return whether a register is always 1 or 0, such as a comparison or a choice between comparisons."""
+        """Return whether a register, such as the result of a comparison, is always 1 or 0."""
         return self._binary[register]
 
     def starts_binary(self, register: int) -> bool:
@@ -223,7 +223,7 @@ class Program:
 
     @property
     def emits_steps(self) -> bool:
-        """Return whether the output is 1 or 0, possibly times a row that a weight may absorb."""
+        """Return whether the spike is always 1 or 0, possibly times a row that a weight may absorb."""
         if self.spike < self.first:
             return False
         instruction = self.instructions[self.spike - self.first]
@@ -233,7 +233,7 @@ class Program:
         return self.is_binary(self.spike) or (is_scaled and len(others) == 1 and self.is_binary(others[0]))
 
     def without_size(self) -> tuple["Program", str]:
-        """Return the program without the factor of the spikes, and the row name of this factor (see `emits_steps`)."""
+        """Return the program without the row that scales the spikes (see `emits_steps`), and the name of this row."""
         factors = self.instructions[self.spike - self.first].operands
         size = next(operand for operand in factors if operand < self.first)
         emitted = replace(self, spike=next(operand for operand in factors if operand != size))
@@ -264,7 +264,7 @@ class Program:
 
     @property
     def varying(self) -> frozenset[int]:
-        """Return the registers that depend on the current or a state, and therefore differ between neurons."""
+        """Return the registers that depend on the current or a state and therefore differ between neurons."""
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:
@@ -277,9 +277,9 @@ class Program:
 
     @property
     def decision(self) -> tuple[int, int] | None:
-        """Return the two registers (m, θ) whose comparison decides a spike.
+        """Return the two registers (m, θ) whose comparison determines whether the neuron spikes.
 
-        Return None if no comparison of two registers decides the spike.
+        Return None if no comparison of two registers determines the spike.
         """
         waiting, seen = [self.spike], set[int]()
         while waiting:

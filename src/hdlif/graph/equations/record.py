@@ -13,7 +13,7 @@ LONGEST_NAME = 200
 
 
 def to_attributes(program: Program) -> dict[str, Any]:
-    """Return a program as JSON-serialisable attributes of a graph's node.
+    """Return a program as JSON-serialisable attributes of a graph node.
 
     Each entry of `operations` is ["constant", value] or [name, operand, ...]. Surrogates are omitted, because only
     training uses them.

@@ -1,11 +1,10 @@
 """Values that a chunk of steps saves for the backward pass, derived from the step's program.
 
-A derivative may read the other factor of a product, the argument of a step function, or the choice of an operand. A
-`Value` is a register of the program, or a function of registers. Not all values that derivatives read are saved,
-because the program's operations can recompute some. The saved values are the cheapest set from which all other values
-can be computed. The cheapest set is a minimum cut between the current and states on one side and the inputs of
-derivatives on the other. If a derivative reads a state, each step saves the state before the step, which is the
-previous step's new value.
+A derivative may read the other factor of a product, the argument of a step function, or the choice between operands. A
+`Value` is a register of the program or a function of registers. Some values that derivatives read are recomputed from
+other values instead of being saved. The saved values are the cheapest set from which all other values can be computed.
+The cheapest set is a minimum cut between the current and states on one side and the inputs of derivatives on the other.
+If a derivative reads a state, each step saves the state before the step, which is a result of the previous step.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ def cheapest_cut(
 ) -> set[Node]:
     """Return the minimum-cost node cut between sources and sinks that is nearest to the sinks.
 
-    The function finds shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972). In the flow network,
-    each node becomes an edge with the node's cost as its capacity. Nodes that can still reach a sink at the end lie
-    after the cut. Sources and sinks may be part of the cut.
+    The algorithm uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972). In the flow network,
+    each node becomes an edge with the node's cost as its capacity. Nodes that can reach a sink after the last
+    augmentation lie after the cut. Sources and sinks may be part of the cut.
 
     Args:
         reads: the inputs of each node.
@@ -87,9 +86,9 @@ _SMALL = ("share", "sign")
 class Value(NamedTuple):
     """A value that a derivative reads, identified by a register and a kind.
 
-    "value" is the content of the register. For a maximum or minimum, "mask" is whether the gradient goes to the first
+    "value" is the content of the register. For a maximum or minimum, "mask" is 1 if the gradient goes to the first
     operand, or for "relu" to the second. "share" is 0, 1 or 2, which is twice the first operand's share of the
-    gradient. "sign" is the sign of an absolute value's operand. "true" is whether a selector register is nonzero.
+    gradient. "sign" is the sign of an absolute value's operand. "true" is 1 if a selector register is nonzero.
 
     Attributes:
         register: the register's number.
@@ -130,7 +129,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Saving:
-    """The values that each step of a chunk saves, and how the backward pass uses them.
+    """The values that each step of a chunk saves, and the use of these values in the backward pass.
 
     Args:
         step: the literal step.
@@ -168,7 +167,7 @@ class Saving:
         return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
 
     def _asking(self, ways: Callable[[Instruction], Collection[int]]) -> frozenset[int]:
-        """Return the registers that depend, also through states, on an input with a requested gradient."""
+        """Return the registers that depend, directly or through states, on an input with a requested gradient."""
         program, given = self.program, self.needs
         asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
         while True:
@@ -220,11 +219,11 @@ class Saving:
         return Value(register, "mask" if instruction.form else "share")
 
     def sign(self, register: int) -> Value:
-        """Return the value that the derivative of an absolute value reads."""
+        """Return the sign that the derivative of an absolute value reads."""
         return Value(register, "sign")
 
     def chosen(self, register: int) -> Value:
-        """Return the value that routes the gradient of a select."""
+        """Return the value that routes the gradient of a `select`."""
         condition = self.program.instructions[register - self.program.first].operands[0]
         if condition in self._relus:
             return Value(self._relus[condition], "mask")
@@ -232,7 +231,7 @@ class Saving:
 
     @cached_property
     def _relus(self) -> dict[int, int]:
-        """Map the register of each comparison a > b to the register of relu(a - b), if there is one."""
+        """Map the register of each comparison `a > b` to the register of `relu(a - b)`, if both exist."""
         program = self.program
         surpluses = {
             program.instructions[instruction.operands[1] - program.first]: register
@@ -259,7 +258,7 @@ class Saving:
         return tuple(map(Value, instruction.operands))
 
     def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
-        """Return the given values and their inputs in topological order, without known values."""
+        """Return `values` and all values that they require, in topological order and without `known` values."""
         return tuple(
             sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
         )
@@ -287,7 +286,7 @@ class Saving:
         return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
     def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
-        """Return the given values and their inputs, without going beyond known values."""
+        """Return `values` and all values that they require, stopping at `known` values."""
         found, waiting = set[Value](), list(values)
         while waiting:
             value = waiting.pop()
@@ -304,11 +303,11 @@ class Saving:
         return tuple(row for row in rows if Value(row) in behind and Value(row) not in self.kept)
 
     def are_bits(self, value: Value) -> bool:
-        """Return whether a value is 1 or 0 and saved as a bit."""
+        """Return whether a value is always 1 or 0 and therefore saved as a bit."""
         return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
 
     def source(self, value: Value, step: int) -> Source:
-        """Return the location of a step's value; a state is located in an earlier step or before the chunk."""
+        """Return the location of a step's value, which for a state is in an earlier step or before the chunk."""
         program = self.program
         while value.kind == "value" and 0 < value.register <= len(program.states):
             if step == 0:
@@ -323,8 +322,8 @@ class Saving:
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Return the exact number of bytes that a chunk of `steps` steps saves for `neurons` neurons (B·C·H·W).
 
-        The count equals the size of the tensors that autograd saves. The count excludes rows, which are in memory
-        anyway, and includes a current that is saved separately.
+        The count equals the size of the tensors that autograd saves. The count includes a current that is saved
+        separately. The count excludes rows, which are in memory anyway.
 
         Args:
             itemsize: the item size of the states' dtype.

@@ -1,7 +1,7 @@
 """Symbols, which stand in for tensors in a step and record all operations.
 
 Symbols support operators and the PyTorch functions that the tracer recognises by name. Any other operation raises an
-error with the line of the equation.
+error with the line number in the equation.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Tracer:
         return node
 
     def result(self, name: str, returned: object) -> int:
-        """Return the node of a returned spike or state."""
+        """Return the node of a spike or state that the step returned."""
         node = self._node(returned)
         if node is None:
             raise self.error(
@@ -90,7 +90,7 @@ class Tracer:
         return None
 
     def error(self, message: str, *, of: Exception | None = None, returned: bool = False) -> EquationError:
-        """Return an error with the location in the equation's file, which is the running line or an exception's line.
+        """Return an error with the equation's file and the line that is running or that raised the exception `of`.
 
         Args:
             returned: whether the step has returned; then locate its definition.
@@ -124,7 +124,7 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """A stand-in for a tensor in a step, which is either a signal with one value per neuron or a parameter.
+    """A stand-in for a tensor in a step, either for a signal with one value per neuron or for a parameter.
 
     Args:
         tracer: the tracer of the step.

@@ -1,8 +1,8 @@
 """Tracing of an equation into a program, by calling the step once with symbols for the current, states and parameters.
 
-A step is a plain function on tensors. Tracing records all operations on symbols. Operations on parameters only, such as
-cos(angle) or 1 - leak, are evaluated during tracing and become rows of the program. Tracing supports operators, and
-PyTorch functions that are recognised by name. Any other operation raises an error with the line of the equation.
+A step is a plain function on tensors. Tracing records all operations on symbols. Operations on parameters alone, such
+as cos(angle) or 1 - leak, are evaluated during tracing and become rows of the program. Tracing supports operators, and
+PyTorch functions that are recognised by name. Any other operation raises an error with the line number in the equation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
-    """Return an addition or subtraction that rejects Booleans, which PyTorch would add as a logical or."""
+    """Return a handler for sums or differences that rejects Booleans, whose sum is a logical or in PyTorch."""
 
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
@@ -43,7 +43,7 @@ def _negative(tracer: Tracer, x: Any) -> Symbol:
 
 
 def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
-    """Return a logical function as a select, where each None in `constants` stands for the next operand."""
+    """Return a handler that writes a logical function as a `select`, replacing each None by an operand."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if not all(isinstance(one, Symbol) and one._is_bool for one in operands):
@@ -66,7 +66,7 @@ def _where(tracer: Tracer, condition: Any, a: Any, b: Any) -> Symbol:
 
 
 def _of_two(name: str, form: str = "") -> Callable[..., Symbol]:
-    """Return a handler for a minimum or maximum of two tensors, which rejects reductions over an axis."""
+    """Return a handler that accepts a minimum or maximum of two tensors and rejects reductions over an axis."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if len(operands) != 2 or not all(isinstance(one, Symbol) for one in operands):
@@ -100,7 +100,7 @@ def _clamp(tracer: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _same(tracer: Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
-    """Return the symbol as a floating-point number, for conversions of the dtype."""
+    """Return the symbol as a floating-point number, as in a dtype conversion."""
     said = " ".join(str(one) for one in (*types, *named.values()))
     if any(word in said for word in ("int", "bool")):
         raise tracer.error("a step computes with floating-point numbers; .to an integer truncates them (use floor)")
@@ -162,7 +162,8 @@ FUNCTIONS: Mapping[str, Callable[..., Symbol]] = {
 def trace(
     step: Callable[..., Any], *, states: Sequence[str], rows: Mapping[str, Any]
 ) -> tuple[Program, dict[str, Any]]:
-    """Trace `step(current, *states, *rows) -> (spike, *states)` into a program and the values of the program's rows.
+    """Trace `step(current, *states, *rows) -> (spike, *states)`, and return a program and the values of the program's
+    rows.
 
     >>> import torch
     >>> from hdlif.graph.equations import trace
@@ -205,7 +206,7 @@ def trace_written(
     rows: Mapping[str, Any],
     stops: Callable[[], bool] = lambda: False,
 ) -> WrittenStep:
-    """Trace the literal step for training, with other arguments and errors as in `trace`.
+    """Trace the literal step for training, with the same errors as `trace`.
 
     Args:
         stops: returns whether the current operation has no gradient; called at each operation.
@@ -249,7 +250,7 @@ class _Traced:
             )
 
     def program(self) -> tuple[Program, dict[str, Any]]:
-        """Return the program of the results, and the values of the program's rows."""
+        """Return the program that computes the results, and the values of the program's rows."""
         names = ("spike", *self._states)
         nodes = [self._tracer.result(name, one) for name, one in zip(names, self.results, strict=True)]
         try:

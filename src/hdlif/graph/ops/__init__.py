@@ -1,6 +1,6 @@
 """Ops of deployed networks, with one file per op that defines an `OP`: fields, shapes, reference computation and cost.
 
-Each op also has files in `hdlif.deploy.ops`, `hdlif.deploy.c.ops` and native/ops; see `docs/contributing/index.md`.
+Each op also has files in `hdlif.deploy.ops`, `hdlif.deploy.c.ops` and `native/ops` (see `docs/contributing/index.md`).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The add op, which sums two values of one shape."""
+"""The add op, which sums two values of the same shape."""
 
 from collections.abc import Sequence
 

@@ -25,12 +25,12 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def passes_spikes(node: Node) -> bool:
-    """Return whether the node has no shift, because graded spikes times a gain are still graded spikes."""
+    """Return whether the node has no shift, in which case scaled graded spikes are still graded spikes."""
     return not node.tensors["shift"].any()
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx = g · scale, and the sums dscale of g · x and dshift of g over the map, row by row."""
+    """Return dx = g · scale, dscale = sum of g · x, and dshift = sum of g, with sums over the map, row by row."""
     x = passed.inputs[0].astype(np.float32)
     tensors = {"scale": in_order(gradient * x, 2), "shift": in_order(gradient, 2)}
     return (gradient * row_of_step(node, "scale", passed.t, x.ndim),), tensors

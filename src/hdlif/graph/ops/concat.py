@@ -1,4 +1,4 @@
-"""The concat op, which outputs the channels of x0, then the channels of x1."""
+"""The concat op, which outputs the channels of x0 followed by the channels of x1."""
 
 from collections.abc import Sequence
 

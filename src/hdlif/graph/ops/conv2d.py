@@ -1,7 +1,7 @@
-"""The conv2d op, y = sum over (ky, kx, ci), in this order, of weight · x, in float32 from +0 with zero padding.
+"""The conv2d op, y = sum of weight · x over (ky, kx, ci), in this order, in float32 from +0 and with zero padding.
 
-Adjacent taps of the kernel read entries that are `dilation` apart. With `groups` G, input and output channels are split
-into G equal groups, and ci covers only the output channel's group.
+Adjacent taps of the kernel read entries that are `dilation` apart. With G = `groups`, input and output channels are
+split into G equal groups, and `ci` covers only the output channel's group.
 
 For codes and integer weights, y is the exact integer sum, rounded once to float32.
 """

@@ -1,8 +1,8 @@
-"""The gate op, y[c] = x[c] where a[g] > 0, else 0, with the group g = floor(c·G / C) of channel c.
+"""The gate op, y[c] = x[c] if a[g] > 0, else 0, with the group g = floor(c·G / C) of channel c.
 
-The gate a has G channels, where G divides the C channels of x. The map of a has the same size as the map of x, or is a
-single pixel. The result keeps the entries of x unchanged, so codes stay codes. A NaN in a yields 0, because NaN is not
-above 0.
+The gate `a` has G channels, and G must divide the number C of channels of `x`. The map of `a` either has the same size
+as the map of `x` or is a single pixel. Entries of `x` are either kept or replaced by 0, so codes stay codes. A NaN in
+`a` yields 0, because NaN is not greater than 0.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The max_pool op, y = max of x over (ky, kx), where padding never wins."""
+"""The max_pool op, y = max of x over (ky, kx), with -inf as padding."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """The seca op (channel attention), y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
-The term a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the
-sigmoid.
+The term `a` is the mean of x over (row, column), or 0 for indices beyond the channels. The sigmoid is defined in
+docs/contributing/model_format.md.
 """
 
 import math
@@ -51,9 +51,7 @@ def sigmoid(x: Floats) -> Floats:
 
 
 def exponential(x: Floats) -> Floats:
-    """Return e^-x for x >= 0 with float32 operations as in docs/contributing/model_format.md; x above 30 and NaN give
-    e^-30.
-    """
+    """Return e^-x for x >= 0, or e^-30 if x is above 30 or NaN, as defined in docs/contributing/model_format.md."""
     a = np.where(x < 30, x, np.float32(30))
     n = np.floor(a * LOG2_E + np.float32(0.5))
     r = (a - n * LN_2_HIGH) - n * LN_2_LOW

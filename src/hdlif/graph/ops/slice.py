@@ -1,4 +1,4 @@
-"""The slice op, which outputs the channels begin..end - 1 of x."""
+"""The slice op, which outputs channels `begin` to `end` - 1 of x."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Conversion of a deployed network to fixed point, with value ranges, formats, integer parameters and the oracle."""
+"""Conversion of a deployed network to fixed point, with value ranges, number formats and the reference."""
 
 import math
 from collections import defaultdict
@@ -116,7 +116,7 @@ class FixedPoint:
         return fraction_for(self.seen.states[node.name, name])
 
     def weights(self, node: Node) -> tuple[IntegerArray, int]:
-        """Return a layer's integer weights, and the number of fraction bits.
+        """Return a layer's integer weights and their number of fraction bits.
 
         Raises:
             InputError: the layer's sums may exceed 32 bits.
@@ -127,7 +127,7 @@ class FixedPoint:
         return self.trained.get(Place(node.name, "weight"), whole), fraction
 
     def rows(self, node: Node, fraction: int) -> Rows:
-        """Return an affine's scales and shifts as integers, for an input with `fraction` fraction bits."""
+        """Return the scales and shifts of an `affine` op as integers, for an input with `fraction` fraction bits."""
         found = rows_of(node.tensors["scale"], node.tensors["shift"], fraction)
         return replace(found, shift=self.trained.get(Place(node.name, "shift"), found.shift))
 
@@ -161,7 +161,7 @@ class FixedPoint:
             )
 
     def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
-        """Convert a node's sums to the format of the node's value."""
+        """Convert a sum to the number format of the node's value."""
         if self.values[node.name].max_code is not None:
             return total
         return rescaled(k, total, min(self.most(node.name), total.fraction))
@@ -177,7 +177,7 @@ class FixedPoint:
         return np.rint(held).astype(np.int64)
 
     def step(self, frame: IntegerArray, state: dict[str, IntegerArray], t: int) -> dict[str, Scaled]:
-        """Run one step of integer frames [B, C, H, W]: return all its values by name, and update the state."""
+        """Run one step on integer frames [B, C, H, W], update `state`, and return the values of all nodes by name."""
         found: dict[str, Scaled] = {INPUT: Scaled(frame, self.input_fraction)}
         for node in self.nodes:
             found[node.name] = self._evaluate(node, found, state, len(frame), t)
@@ -262,7 +262,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
 
 
 def reals(x: Sequence[Any] | IntegerArray, fraction: int) -> NDArray[np.float64]:
-    """Convert fixed-point integers x to the real numbers x / 2^fraction.
+    """Convert each fixed-point integer `x` to the real number x / 2^fraction.
 
     >>> from hdlif.deploy.c import reals
     >>> reals([3, -1], fraction=2).tolist()

@@ -1,15 +1,16 @@
-"""Continued learning of the classifier in fixed point: the oracle of the C code for processors without floats.
+"""Continued training of the classifier in fixed point, as the reference for C code without floating-point numbers.
 
-All arithmetic is in integers, in the stated order. The classifier is a layer of float32 weights on codes, with at most
-an affine after it. Its weights W (16 bits) and the affine's shifts b (32 bits) are trained, but not the scales s.
+All arithmetic uses integers. The classifier is a linear layer with float32 weights and codes as inputs, optionally
+followed by an `affine` op. Training updates the weights W (16 bits) and the shifts b of the `affine` op (32 bits), but
+not the scales s.
 
     g = p - [k = target]        gradient of the cross-entropy, in units of 2^-15; p = softmax(logits)
     G = G + g · x               sums of gradients, saturated at ±2^30; x = 1 for the shifts
     W = W - round(G · rate · s / samples)
     b = b - round(G · rate / samples)
 
-The rate has 16 fraction bits. Factors such as s have up to 15 bits. Products of an update have 64 bits, and each update
-rounds once, with halves rounded up. Weights and shifts saturate where a sum could otherwise exceed 32 bits.
+The learning rate has 16 fraction bits. Factors such as s have up to 15 bits. An update multiplies in 64 bits and rounds
+once, with halves rounded up. Weights and shifts saturate at limits that keep all sums within 32 bits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ class Trained:
 
 
 def trained_integers(fixed: FixedPoint) -> tuple[Trained, ...]:
-    """Return the classifier's weights, and the shifts after it if there are any.
+    """Return the classifier's weights, followed by the shifts of an `affine` op after the classifier, if any.
 
     Raises:
         HdlifError: the network has no classifier that can be trained in fixed point.
@@ -117,13 +118,13 @@ def gradient_of_loss(logits: IntegerArray, fraction: int, targets: IntegerArray)
 
 
 def exponent_format(fraction: int) -> tuple[int, int]:
-    """Return by how many bits differences of logits are shifted down, and the fraction bits of their products."""
+    """Return the right shift of logit differences in bits, and the fraction bits of their products with log2(e)."""
     drop = max(fraction - MOST_FRACTION, 0)
     return drop, max(fraction - drop + 14, 0)
 
 
 class FixedLearner:
-    """A network in fixed point whose classifier continues to learn.
+    """A fixed-point network whose classifier continues to learn.
 
     >>> import numpy as np
     >>> from hdlif.deploy.c import FixedLearner, fixed_point
@@ -170,7 +171,8 @@ class FixedLearner:
         self._input = next(node for node in fixed.nodes if node.name == self.tensors[0].place.node).inputs[0]
 
     def learn(self, x: NDArray[np.float32], targets: Sequence[int]) -> IntegerArray:
-        """Run sequences from their start, learn at each step, and update: return the logits [T, B, K].
+        """Run sequences from the initial state, sum the gradients of all steps, update once, and return the logits [T,
+        B, K].
 
         Args:
             x: frames [T, B, C, H, W], or [1, B, C, H, W] shown at every step.
@@ -210,7 +212,7 @@ class FixedLearner:
         return logits
 
     def run(self, x: NDArray[np.float32]) -> IntegerArray:
-        """Return the logits [T, B, K] of the current network for frames as in `learn`."""
+        """Return the current network's logits [T, B, K] for frames `x` with the same shapes as in `learn`."""
         return self._fixed.run(self._fixed.frame(x), len(x) if len(x) > 1 else self._fixed.graph.time_steps)
 
     @property
@@ -220,7 +222,7 @@ class FixedLearner:
 
     @property
     def graph(self) -> Graph:
-        """Return the float32 graph with the trained values and a record of its origin."""
+        """Return the float32 graph with the trained values and a record of the original graph."""
         graph = self._fixed.graph
         if self.updates == 0:
             return graph

@@ -1,8 +1,8 @@
 """Operations on fixed-point numbers, each a 16-bit integer times 2^-fraction.
 
-The oracle and the C export share these operations: `Integers` either computes on arrays or writes C expressions.
-Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or 2^29 if an addend of at most 2^29
-follows. Rounding adds at most 2^29, so all results are at most 2^30 + 2^29.
+Both the reference and the C export use these operations. `Integers` either computes on arrays or writes C expressions.
+Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29 if an addend of at
+most 2^29 follows. Rounding adds at most 2^29, so no result exceeds 2^30 + 2^29.
 
 For ops that only move numbers, `moved` applies the float32 implementation to integers.
 """
@@ -35,11 +35,11 @@ HEADROOM = 1.5
 
 
 class Integers(Protocol):
-    """An interface for 32-bit integer arithmetic, which does not overflow if callers keep operands within bounds."""
+    """An interface for 32-bit integer arithmetic. Callers must keep operands small enough to prevent overflow."""
 
     def constant(self, value: int) -> Integer: ...
     def rows(self, key: str, table: NDArray[np.int64]) -> Integer:
-        """Return the entry of a node's rows [1 or T, 1 or C] for the current step and channel."""
+        """Return the entry of `table` [1 or T, 1 or C] for the current step and channel."""
 
     def plus(self, a: Integer, b: Integer) -> Integer: ...
     def minus(self, a: Integer, b: Integer) -> Integer: ...
@@ -98,7 +98,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round x to `fraction` fraction bits, and saturate the result to 16 bits."""
+    """Round `x` to `fraction` fraction bits, and saturate the result to 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
@@ -112,7 +112,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round a 16-bit number to at most its current number of fraction bits, so no overflow can occur."""
+    """Round a 16-bit number to at most its current number of fraction bits, which cannot cause an overflow."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -124,7 +124,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Return two numbers below 2^29 with a common number of fraction bits, and this number of bits."""
+    """Return two integers below 2^29 in a common format, and the number of fraction bits of this format."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -149,7 +149,7 @@ def multiplied(k: Integers, a: Scaled, b: Scaled, most: int) -> Scaled:
 
 @dataclass(frozen=True)
 class Rows:
-    """The integer scales and shifts of an affine.
+    """The integer scales and shifts of an `affine` op.
 
     Attributes:
         fraction: fraction bits of the shifts, and of products of the input and a scale.
@@ -204,7 +204,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Convert x to `fraction` fraction bits without saturation, for results that are known to fit."""
+    """Convert `x` to `fraction` fraction bits without saturation, for results that are known to fit."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
@@ -213,7 +213,7 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """Return the given registers and the result of each instruction, with None for unused instructions.
+    """Return the registers `given`, followed by the result of each instruction or None for unused instructions.
 
     Args:
         most: most fraction bits of each register.
@@ -264,7 +264,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Return two operands as 16-bit numbers with a common number of fraction bits, and this number of bits."""
+    """Return two operands as 16-bit integers in a common format, and the number of fraction bits of this format."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)
@@ -280,7 +280,7 @@ def moved(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Integers as int64 arrays whose entries must fit in 32 bits.
+    """An implementation of `Integers` on int64 arrays whose entries must fit in 32 bits.
 
     Attributes:
         t: the time step.

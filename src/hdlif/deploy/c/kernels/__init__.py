@@ -1,4 +1,4 @@
-"""Kernels, which are C functions that stages call, with their dependencies."""
+"""Kernels, which are C functions called by stages, and the dependencies between kernels."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -34,7 +34,7 @@ TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit":
 
 
 def text_of(kernel: str, parts: Mapping[str, str]) -> str:
-    """Return a kernel's source, with each placeholder @PART@ replaced by the text in `parts`."""
+    """Return a kernel's source, with each placeholder @NAME@ replaced by the text `parts[NAME]`."""
     text = files(__name__).joinpath(f"{kernel}.c").read_text(encoding="utf-8")
     for name, part in parts.items():
         text = text.replace(f"@{name}@", part)

@@ -1,4 +1,4 @@
-"""C emitters for all ops; each op's file defines an `EMITTER`."""
+"""C emitters for all ops, with one `EMITTER` in each op's file."""
 
 from collections.abc import Mapping
 

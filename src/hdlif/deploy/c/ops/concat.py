@@ -21,7 +21,7 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
-    """Concatenate two inputs; numbers get the fraction bits of the larger range, and codes stay codes."""
+    """Concatenate two inputs, as codes or as numbers with fraction bits for the larger range."""
     if network.values[node.name].max_code is not None:
         return Scaled(np.concatenate([one.integer for one in x], axis=1), 0)
     fraction = min(max(one.fraction for one in x), network.most(node.name))

@@ -1,4 +1,4 @@
-"""C code for `delay`; at the end of each step, the step function copies the source to the state."""
+"""C code for `delay`. At the end of each step, the C step function copies the source to the state."""
 
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Scaled

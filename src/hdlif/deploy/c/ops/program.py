@@ -47,7 +47,7 @@ def entry(s: StageText, node: Node) -> str:
 
 
 def _registers(s: StageText, node: Node, local: str) -> list[str]:
-    """Declare the needed registers of a step as local variables with the prefix `local`, and return all registers."""
+    """Declare local variables for needed registers, and return C expressions for all registers."""
     program = program_of(node)
     registers = [s.number(node, 0)]
     for register, name in enumerate(program.states, 1):

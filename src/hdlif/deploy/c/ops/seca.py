@@ -83,7 +83,7 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
 
 
 def _bits_of_mean(network: Any, node: Node) -> int:
-    """Return the number of extra fraction bits that a mean can have if the input contains small codes."""
+    """Return the number of additional fraction bits that a mean of codes can have, or 0 for a mean of numbers."""
     most = network.values[node.inputs[0]].max_code
     return 0 if most is None else 15 - int(most).bit_length()
 
@@ -101,7 +101,7 @@ def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]
 
 
 def _logit(k: Any, total: Any, fraction: int) -> Scaled:
-    """Clamp the sum to the sigmoid's input range, and convert the result to the sigmoid's input format."""
+    """Clamp a sum to the sigmoid's input range, and convert the result to the sigmoid's input format."""
     end = _FARTHEST << min(fraction, 26)
     inside = k.at_least(k.at_most(total, k.constant(end)), k.constant(-end))
     return shifted(k, Scaled(inside, fraction), LOGIT_BITS)

@@ -1,4 +1,4 @@
-"""NIR graphs as plain values, with flattened nodes in execution order and the inputs of each node."""
+"""NIR graphs as plain values, with inlined subgraphs, nodes in execution order and the inputs of each node."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class NirNode:
 
 @dataclass(frozen=True)
 class NirGraph:
-    """The nodes of a NIR graph in execution order, without the input and the output node.
+    """The nodes of a NIR graph in execution order, without the input and output nodes.
 
     Attributes:
         reads: the inputs that each node sums, and those that "output" sums; "input" is the network's input.

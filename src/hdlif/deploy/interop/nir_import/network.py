@@ -1,8 +1,8 @@
 """Convert NIR nodes to a network's weights and structure (`hdlif.deploy.interop.structure`).
 
-The potential of a NIR neuron starts at v_leak and leaks to v_leak. In hdlif, the potential is u = v - v_leak, so a step
-computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, and then resets u
-to v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
+The potential of a NIR neuron starts at v_leak and decays towards v_leak. In hdlif, the potential is u = v - v_leak, so
+a step computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. If u > v_threshold - v_leak, the neuron fires and resets
+u to v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
 """
 
 import math
@@ -34,7 +34,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple[dict[str, Any], Weights]:
-    """Return the structure of a network, and the weights by name.
+    """Return a network's structure, and a mapping from names to weights.
 
     Raises:
         ConversionError: a node has no counterpart, or its values do not fit; the message begins with the node's name.
@@ -94,7 +94,7 @@ class _Translating:
         return structure, self.weights
 
     def _summed(self, name: str, sources: Any) -> tuple[str, Shape]:
-        """Return the name and the shape of the structure line that sums the sources."""
+        """Add structure lines that sum the sources, and return the name and the shape of the sum."""
         (read, shape), *others = (self._values[source] for source in sources)
         for other, its_shape in others:
             if its_shape != shape:
@@ -116,9 +116,9 @@ class _Translating:
         return found
 
     def scaled(self, name: str, gain: Floats, shift: Floats, read: str, given: Shape) -> str:
-        """Compute gain·value + shift, with gain and shift of shape [C] or [1].
+        """Return the name of the structure line for gain·value + shift, with gain and shift of shape [C] or [1].
 
-        The preceding layer absorbs gain and shift if nothing else reads its output.
+        If nothing else reads the preceding layer's output, the layer absorbs the gain and, if it has a bias, the shift.
         """
         if (gain == 1).all() and not shift.any():
             return read
@@ -168,7 +168,7 @@ def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any
 
 
 def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
-    """Return the bias of a layer, or an empty dict if the bias is zero."""
+    """Return the bias of a layer, or an empty dict if the bias is missing or zero."""
     if node.values.get("bias") is None:
         return {}
     found = array(name, node, "bias")
@@ -275,7 +275,7 @@ def _neuron(
     gain: Floats,
     rest: Floats,
 ) -> tuple[str, Shape]:
-    """Add a neuron whose potential is measured relative to `rest`."""
+    """Add a neuron whose potential is relative to `rest`."""
     threshold = per_channel(name, node, "v_threshold", given) - rest
     reset = per_channel(name, node, "v_reset", given, default=0.0) - rest
     if (reset != reset[0]).any():

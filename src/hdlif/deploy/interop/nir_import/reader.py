@@ -1,4 +1,4 @@
-"""Read NIR files and graphs as hdlif networks; `docs/how_to/nir.md` describes the mapping."""
+"""Read NIR files and graphs as hdlif networks, as described in `docs/how_to/nir.md`."""
 
 import json
 from collections.abc import Mapping
@@ -129,7 +129,7 @@ def from_nir(
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """Return the exact model file stored by `hdlif export --to nir --extension`, or None if there is none.
+    """Return the exact model file in a NIR file from `hdlif export --to nir --extension`, or None for other NIR files.
 
     Args:
         path: path of the file.
@@ -162,7 +162,7 @@ def read_artefact(path: Path | str) -> bytes | None:
 
 
 def _extension_of(tree: Mapping[str, Any]) -> str | None:
-    """Return the model file's metadata text from a NIR tree, or None if there is none."""
+    """Return the metadata text of the model file in a NIR tree, or None if the tree contains no model file."""
     inner = tree.get("nodes")
     for node in inner.values() if isinstance(inner, dict) else ():
         metadata = node.get("metadata") if isinstance(node, dict) else None

@@ -1,4 +1,4 @@
-"""Read and check the values of NIR nodes, such as parameters per channel, window sizes and weights."""
+"""Read and check the values of NIR nodes, such as channel parameters, window sizes and weights."""
 
 import math
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
 
 
 def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) -> list[int]:
-    """Return the padding per axis, equal on both sides of the axis."""
+    """Return the padding of each axis, which is equal on both sides."""
     said = node.values.get("padding")
     if not isinstance(said, str):
         return sizes(name, node, "padding", len(kernel))
@@ -99,7 +99,7 @@ def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around
 
 
 def leak(name: str, tau: Floats, dt: float) -> Floats:
-    """Return λ = 1 - dt/τ, or the exact short decimal λ from which τ was computed in float32.
+    """Return the leak λ = 1 - dt/τ, or the short decimal λ from which τ was evidently computed in float32.
 
     >>> leak("lif", np.array([np.float32(1e-4) / (1 - np.float32(0.9))], np.float64), 1e-4)
     array([0.9])
@@ -119,7 +119,7 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
 
 
 def snapped(gain: Floats) -> Floats:
-    """Return `gain`, or 1 if `gain` differs from 1 only by rounding."""
+    """Return `gain`, with values that differ from 1 only by rounding set to 1."""
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
 
 
