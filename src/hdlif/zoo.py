@@ -98,7 +98,7 @@ def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
             return file
     fix = f"{did_you_mean(str(path), names)}, or " if (names := network_names()) else ""
     seen = f"{path}: there is no such file or folder, and no trained network of that name"
-    raise InputError(f"{seen}; {fix}fetch it: hdlif models get {path} --from DIR|URL")
+    raise InputError(f"{seen}; {fix}fetch it: hdlif models get {path} --from zoo, the folder of hdlif's repository")
 
 
 def network_names() -> list[str]:
