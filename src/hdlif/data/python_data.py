@@ -1,4 +1,4 @@
-"""Create samples from tensors, arrays or a map-style PyTorch data set."""
+"""Create samples from tensors, from arrays or from a map-style PyTorch data set."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -60,10 +60,10 @@ class TensorSamples(Samples):
 
 
 class DatasetSamples(Samples):
-    """Samples that are read on demand from the items (x, target) of a map-style data set.
+    """Samples that are read on demand from a map-style data set with items (x, target).
 
-    Random numbers that items draw from torch, NumPy or Python depend only on (seed, epoch, index). The attribute
-    `labels` contains a zero for each item.
+    The generators of torch, NumPy and Python are seeded for each item, and depend only on (seed, epoch, index). The
+    attribute `labels` contains a zero for each item.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -166,7 +166,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 def as_samples(given: object, name: str) -> Samples:
     """Convert training data to `Samples`.
 
-    Pairs of tensors and map-style data sets become inputs that are constant in time.
+    Inputs from pairs of tensors and from map-style data sets are constant over time.
 
     >>> import torch
     >>> from hdlif.data import as_samples
@@ -216,7 +216,7 @@ def as_target(target: Tensor, name: str = "") -> Tensor:
 
 
 def _numbers(value: object, what: str) -> Tensor:
-    """Convert a tensor, array or number to a tensor on the CPU without an autograd graph."""
+    """Convert a tensor, an array or a number to a CPU tensor without an autograd graph."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         # PyTorch accepts neither negative strides nor another byte order, and warns about read-only arrays.
         value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
@@ -252,7 +252,7 @@ def _said(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    """Describe a value briefly for an error message."""
+    """Return a short description of a value for an error message."""
     if isinstance(value, Tensor):
         return f"a tensor, {_seen(value)}"
     if isinstance(value, np.ndarray):
