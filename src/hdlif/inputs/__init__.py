@@ -1,6 +1,6 @@
-"""Convert file contents to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
+"""Convert the contents of files to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
 
-The package assumes that every file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
+The readers assume that any file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
 name and the accepted content.
 """
 
