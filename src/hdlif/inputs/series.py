@@ -42,8 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Yield windows of `rows` rows, `stride` rows apart, or the entire time series if it is no longer than
-        `rows`."""
+        """Yield windows of `rows` rows, `stride` rows apart, or the entire time series if it has no more rows."""
         if len(self.values) <= rows:
             yield self
             return
