@@ -22,7 +22,7 @@ _OPTIONAL = ("group", "part")
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays for N samples: float32 inputs `x` [N, ...], targets `y`, and optional groups and splits."""
+    """Arrays for N samples, with float32 inputs `x` [N, ...], targets `y`, and optional groups and splits."""
 
     layout: str
     x: Floats

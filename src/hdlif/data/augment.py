@@ -1,8 +1,8 @@
-"""Random transforms, which are pure functions of a batch and 64 random bits per sample.
+"""Random transforms that are pure functions of a batch and 64 random bits per sample.
 
 Images with identical random parameters are transformed in one operation. Transforms with many random draws call
-torchvision once per image, after seeding torch's generator with the image's bits. Every transform changes all T·2 maps
-of an event sample in the same way.
+torchvision once per image, with torch's generator seeded by the image's bits. Every transform changes all T·2 maps of
+an event sample in the same way.
 """
 
 import math
@@ -104,12 +104,12 @@ def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
 
 
 def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
-    """Convert 32 random bits to an offset from -`most` to `most`, with a distribution uniform to within 1 in 10**6."""
+    """Convert 32 random bits to an offset between -`most` and `most`, distributed uniformly to within 1 in 10**6."""
     return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Set a `side` x `side` square around a random pixel of each image to 0, as in Cutout."""
+    """Set a square of `side` x `side` pixels around a random pixel of each image to 0, as in Cutout."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -162,7 +162,7 @@ def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "image
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
-    """Resize a random crop of each image to size x size, like torchvision's RandomResizedCrop.
+    """Resize a random crop of each image to `size` x `size`, like torchvision's RandomResizedCrop.
 
     The crop covers 8 to 100 % of the image's area, with an aspect ratio between 3:4 and 4:3.
     """
@@ -193,20 +193,20 @@ def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
 
 
 def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Add normal noise with standard deviation σ to each normalised value: x + σ·n."""
+    """Add normally distributed noise with standard deviation σ to each normalised value."""
     return of_each(lambda one: one + deviation * torch.randn(one.shape), list(x), bits)
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Multiply each normalised channel of a time series by a normally distributed factor: (1 + σ·n)·x."""
+    """Multiply each normalised channel of a time series by a random factor 1 + σ·n, with normally distributed n."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
     """Rotate raw time series from three-channel sensors (x, y and z) in space.
 
-    All sensors in a sample are rotated by |σ·n| radians about the random vector σ·n. Raises `DataError` unless the
-    number of channels is a multiple of three.
+    All sensors in a sample are rotated by |σ·n| radians about the random vector σ·n, with normally distributed n.
+    Raises `DataError` unless the number of channels is a multiple of three.
     """
     if x.shape[1] % AXES:
         raise DataError(f"rotate needs three channels (x, y, z) per sensor; the series has {x.shape[1]}")

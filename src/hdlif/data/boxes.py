@@ -21,7 +21,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """An annotated object with its class, the corners of its box and its position in the annotation file."""
+    """An annotated object, with a class, the corners of a box and a position in the annotation file."""
 
     label: str
     corners: Corners

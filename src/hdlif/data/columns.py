@@ -56,13 +56,13 @@ class Tabular(Placed):
 
     @property
     def known_columns(self) -> tuple[str, ...]:
-        """The input columns of an existing network; columns are matched by name if the file has a header."""
+        """The input columns of an existing network, which are matched by name if the file has a header."""
         return self.known.columns if self.known else ()
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a table, with inputs, targets, groups and a description."""
+    """Inputs, targets and groups from the rows of a table, with a description."""
 
     table: Table
     classes: list[str] | None
@@ -100,7 +100,7 @@ def rows_of(place: Path, request: Tabular) -> TableRows:
 
 
 def said_of(label: str | None, group: str | None) -> str:
-    """Return a description of the columns that contain classes and groups.
+    """Describe which columns contain classes and groups.
 
     >>> said_of("label", "who")
     ', labels in "label", groups in "who"'
@@ -109,7 +109,7 @@ def said_of(label: str | None, group: str | None) -> str:
 
 
 def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """Return the name of the class column, if `labelled` is true, and the name of the group column, if any.
+    """Return the name of the class column if `labelled` is true, and the name of the group column if there is one.
 
     Raises `DataError` if the class column and the group column are the same.
     """

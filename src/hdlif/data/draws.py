@@ -1,4 +1,4 @@
-"""Counter-based random numbers, which do not require a stored generator state.
+"""Counter-based random numbers, which do not depend on a stored generator state.
 
 The random bits mix(mix(mix(mix(seed) + epoch) + stream) + index) do not depend on batch size, worker or earlier draws.
 """
@@ -22,7 +22,7 @@ _ORDER_STREAM = 0
 
 
 def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:
-    """Return 64 random bits for each entry of `index` [B]; the bits depend only on (seed, epoch, stream, index)."""
+    """Return 64 random bits per entry of `index` [B], as a function of only (seed, epoch, stream, index)."""
     key = np.array([seed], np.uint64)
     for counter in (epoch, stream):
         key = _mix(key) + np.uint64(counter)

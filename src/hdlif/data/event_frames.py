@@ -1,7 +1,7 @@
 """Cache the frames of event-camera recordings, and write a manifest of the recordings.
 
-The manifest ROOT/SET/hdlif_split.json lists the files in each split with their SHA-256. The folder ROOT/hdlif_frames/
-contains one array of frames for each set of conversion settings of a data set. The file name of each array of frames
+The manifest ROOT/SET/hdlif_split.json contains the split and the SHA-256 of every file. The folder ROOT/hdlif_frames/
+contains one array of frames for each data set and choice of conversion settings. The file name of each array of frames
 contains a digest of everything that determines the frames.
 """
 
@@ -46,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    """An event-camera data set on disk; clips of the same file are adjacent."""
+    """An event-camera data set on disk, in which clips of the same file are adjacent."""
 
     name: str
     folder: Path
@@ -68,7 +68,7 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
     """Return the path of a file with the frames [N, T·2, H, W] of all clips, creating the file if necessary.
 
     Training clips come first, followed by test clips. Event counts are stored as uint16, or as float32 if `size` is
-    set. With `size`, each map of counts is resized to size x size (bilinear, antialiased).
+    set. If `size` is set, each map of counts is resized to `size` x `size` (bilinear, antialiased).
 
     Raises:
         DataError: a recording is damaged or differs from the manifest, or the frames cannot be written.

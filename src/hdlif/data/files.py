@@ -49,7 +49,7 @@ class Folder:
 
 
 class Shards:
-    """Samples in tar files; int64 arrays [N] contain each sample's shard number, byte offset and size."""
+    """Samples in tar files, with the shard number, byte offset and size of each sample in int64 arrays [N]."""
 
     def __init__(
         self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]

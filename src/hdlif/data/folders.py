@@ -146,7 +146,7 @@ def check_folder(root: Path, fix: str) -> None:
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
-    """Return the splits of the subfolders named "train", "val" or "test", with training first.
+    """Return the split of each subfolder named "train", "val" or "test", with training first.
 
     The result is empty unless "train" exists, either alone or with another split.
     """

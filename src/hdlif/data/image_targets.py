@@ -1,8 +1,8 @@
 """Transform images together with their label maps or boxes.
 
 A label map is an int64 array [H, W] of classes or object numbers, with `IGNORED` at pixels that are not evaluated. Data
-sets may store label maps as int16. Boxes are a float32 array [M, 5] with rows (class, x0, y0, x1, y1) in input pixels;
-padding rows are -1.
+sets may store label maps as int16. Boxes are a float32 array [M, 5] with rows (class, x0, y0, x1, y1) in input pixels,
+padded with rows of -1.
 """
 
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Return a RandomCrop that shifts by up to 1/`part` of each side, and pads with 0 or, in masks, with `IGNORED`."""
+    """Return a RandomCrop by up to 1/`part` of each side, which pads images with 0 and masks with `IGNORED`."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -107,7 +107,7 @@ def resized_crop(height: int, width: int) -> Any:
     from torchvision.transforms.v2 import functional
 
     class ResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]
-        """A RandomResizedCrop that resizes masks without torchvision's NEAREST, which shifts masks by half a pixel."""
+        """A RandomResizedCrop that resizes masks without the half-pixel shift of torchvision's NEAREST."""
 
         def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
             if not isinstance(inpt, tv_tensors.Mask):

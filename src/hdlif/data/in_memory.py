@@ -1,4 +1,4 @@
-"""Store samples in memory, with images as bytes and with time series or table rows as float32."""
+"""Store images as bytes, and time series or table rows as float32, in memory."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -112,7 +112,7 @@ def sets_in_memory(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Create data sets from three pairs of raw samples and labels; only the training samples are augmented."""
+    """Create data sets from three pairs of raw samples and labels, with augmentation of the training samples only."""
     train, validation, test = parts
     channels, height, width = train[0].shape[1:]
     return DataSets(

@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Entry:
-    """A manifest entry for one file, with its size, class, split, and the SHA-256 of its content and target."""
+    """A manifest entry for one file, with the size, the class, the split, and the SHA-256 of the content and target."""
 
     file: str
     bytes: int
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files that a training run uses, sorted by path, and the omitted unreadable files."""
+    """The files that a training run uses, sorted by path, and the unreadable files that it omits."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()

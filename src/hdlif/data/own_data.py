@@ -1,7 +1,7 @@
 """Create data sets from the user's own samples.
 
 Each source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to the training,
-validation or test split, and normalises the targets. `OwnData` describes the split samples and creates the data sets.
+validation or test split, and normalises the targets. `OwnData` describes the samples and creates the data sets.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples at a path before reading, with a source for their bytes.
+    """The samples found at a path, which have not been read yet, and the source of their bytes.
 
     Attributes:
         parts: parts that are already separate, for example in their own folders.
@@ -189,7 +189,7 @@ class OwnData:
 class Divided:
     """Samples with their targets, divided into training, validation and test splits.
 
-    The sample indices of each split are sorted by hash, which mixes the classes.
+    The sample indices in each split are sorted by hash, so the classes are mixed.
     """
 
     place: Path
@@ -211,7 +211,7 @@ class Divided:
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Create the data set, given a function that returns the samples in each split."""
+        """Create the data set from a function that returns the samples in each split."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -319,7 +319,7 @@ def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
-    """Raise `DataError` unless the samples are of the kind that the network accepts as input."""
+    """Raise `DataError` unless the network accepts samples of this kind."""
     if known is not None and known.kind != samples:
         raise DataError(
             f"{place}: is of kind {samples}, but the network takes input of kind {known.kind}; give data of that kind"
@@ -329,7 +329,7 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 def refuse_faults(
     layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
 ) -> None:
-    """Raise `DataError` for unreadable files, unless they may be skipped and every class has readable files.
+    """Raise `DataError` for unreadable files unless they may be skipped and every class has readable files.
 
     Args:
         faults: the error of each file, by name.

@@ -55,15 +55,15 @@ class TensorSamples(Samples):
         self.frames = frames
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the inputs x [B, ...] at `indices`."""
+        """Return the inputs `x` [B, ...] at `indices`."""
         return self.x[indices]
 
 
 class DatasetSamples(Samples):
     """Samples that are read on demand from a map-style data set with items (x, target).
 
-    The generators of torch, NumPy and Python are seeded for each item, and depend only on (seed, epoch, index). The
-    attribute `labels` contains a zero for each item.
+    The random generators of torch, NumPy and Python are seeded for each item from (seed, epoch, index). The attribute
+    `labels` contains a zero for each item.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -91,11 +91,11 @@ class DatasetSamples(Samples):
         self.example = self.batch(torch.arange(1))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the inputs x [B, ...] of the items at `indices`."""
+        """Return the inputs `x` [B, ...] of the items at `indices`."""
         return self._items(indices)[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs x as float32 [B, ...] and the targets as [B, ...]."""
+        """Return the inputs `x` as float32 [B, ...] and the targets as [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
@@ -166,7 +166,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 def as_samples(given: object, name: str) -> Samples:
     """Convert training data to `Samples`.
 
-    Inputs from pairs of tensors and from map-style data sets are constant over time.
+    Pairs of tensors and map-style data sets are converted to inputs that are constant over time.
 
     >>> import torch
     >>> from hdlif.data import as_samples

@@ -88,7 +88,7 @@ class SetFolder:
                 raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")
 
     def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
-        """Return the sorted names of the files in a folder with one of the suffixes. Raises `DataError`."""
+        """Return the sorted names of the files in a folder that end in one of the suffixes. Raises `DataError`."""
         try:
             return sorted(entry.name for entry in (self.path / folder).iterdir() if entry.suffix.lower() in suffixes)
         except OSError as error:

@@ -98,7 +98,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     The augmentation of a sample depends only on (seed, epoch, index). Worker processes use the epoch that was set when
     the stream started.
 
-    The following example of a subclass defines how samples are read and scaled:
+    The subclass in this example defines how samples are read and scaled:
 
     >>> import torch
     >>> from hdlif.data import Samples
@@ -203,7 +203,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `x` as float32 [B, C, H, W] and `y` as [B, ...], or both as sequences [B, T, ...] with `drift`."""
+        """Return `x` as float32 [B, C, H, W] and `y` as [B, ...] or, with `drift`, `x` and `y` as [B, T, ...]."""
         n = len(self)
         # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -213,7 +213,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
 
     def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return raw samples and targets for reports, or the last frame and target of each sequence with `drift`."""
+        """Return raw samples and targets for reports or, with `drift`, the last frame and target of each sequence."""
         x, y = self._drifted(self.read(indices), self.labels[indices], indices)
         return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
 

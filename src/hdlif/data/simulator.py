@@ -53,7 +53,7 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W], placed at positions [B, S, 2] on black."""
+    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W] at positions [B, S, 2] on a black area."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
     # In grid_sample's (x, y), a pixel is 2/side wide; the sampled position moves opposite to the image.
@@ -67,7 +67,7 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
 def crossings(level: NDArray[np.float64]) -> list[Events]:
     """Return one recording per image, sorted by time, given log intensities [B, S, H, W] at times 0 to S-1.
 
-    A pixel with stored value m emits |n| events at step s, where n = trunc((L_s - m) / C), and m becomes m + n·C. The
+    At step s, a pixel with stored value m emits |n| events, with n = trunc((L_s - m) / C), and m becomes m + n·C. The
     k-th event occurs when the line from L_{s-1} to L_s crosses m ± k·C.
     """
     memory = level[:, 0].copy()
@@ -154,7 +154,7 @@ def _shared_zeros(*shape: int) -> Tensor:
 
 
 def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
-    """Simulate an event camera that records the images in `sets`, and return sets of event counts [T, B, 2, H, W].
+    """Simulate an event camera that records the images in `sets`, and return data sets of counts [T, B, 2, H, W].
 
     >>> import torch
     >>> from hdlif.data import by_time, digits, simulated

@@ -1,4 +1,4 @@
-"""Split samples into training, validation and test samples by location, content or group."""
+"""Split samples for training, validation and testing by location, content or group."""
 
 import hashlib
 import re
@@ -98,11 +98,11 @@ def rank(content: str, seed: int) -> str:
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
-    """Divide the contents of one class into splits, with equal contents in the same split.
+    """Divide the distinct contents of one class into training, validation and test splits.
 
     Groups that the settings list for a split are assigned to that split. The n distinct contents are sorted by `rank`.
-    The first round(n·fraction) contents, but at least one, are test samples, the next are validation samples, and all
-    others are training samples.
+    The first round(n·fraction) contents (at least one) are test samples, followed by validation samples and then
+    training samples.
 
     Args:
         wanted: parts to fill; "train" gets the rest.
@@ -239,7 +239,7 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
-    """Return the sample indices of each split, sorted by hash to mix the classes."""
+    """Return the sample indices in each split, sorted by hash to mix the classes."""
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
@@ -329,6 +329,6 @@ def check_generated(name: str, content: Content, validation: int) -> None:
 
 
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
-    """Raise `DataError` unless the number of validation samples is in `least`..`most`."""
+    """Raise `DataError` unless the number of validation samples is between `least` and `most`."""
     if not least <= validation <= most:
         raise DataError(f"{name}: {validation} validation images are refused; set validation to {least}..{most}")

@@ -90,7 +90,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """Return the targets [N, ...] of samples, with a shape determined by `like` if there are no samples."""
+        """Return the targets [N, ...] of samples; the samples `like` determine the shape of an empty result."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
@@ -135,7 +135,7 @@ def _steps(place: object, taken: Sequence[Sample]) -> int:
 
 
 def labels_of(one: Sample) -> Sequence[str]:
-    """Return a list of the classes of a sample's steps, or of the sample's single class."""
+    """Return the classes of a sample's steps, or a list with the sample's single class."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
@@ -214,7 +214,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """Describe how to train on `name` as values if the labels are fractional numbers, or return "".
+    """Describe how to train on `name` as values if the labels are fractional numbers; otherwise, return "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')

@@ -1,4 +1,4 @@
-"""Create data sets from time series and table rows, after checking, splitting and measuring the samples."""
+"""Check, split and measure time series and table rows, and create data sets from them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ class Recorded:
 def of_values(
     name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
 ) -> Sample:
-    """Create a sample from `values`; samples with equal values stay in the same split unless `unit` is given."""
+    """Create a sample from `values`; unless `unit` is given, samples with equal values stay in the same split."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
@@ -162,7 +162,7 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return the noun for a unit whose samples stay in one split."""
+    """Return the noun for a unit whose samples stay in the same split."""
     return f'group of "{group}"' if group else otherwise
 
 
@@ -180,7 +180,7 @@ def find_samples(
     classes: tuple[str, ...] = (),
     rates: tuple[int, ...] = (),
 ) -> OwnData:
-    """Create a data set from samples that have been read.
+    """Create a data set from samples that are already in memory.
 
     Args:
         rates: sampling rates of the data and of the network, unless a network is known.

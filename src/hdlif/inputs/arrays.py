@@ -30,7 +30,7 @@ _MOST_FIELDS, _MOST_RECORD = 32, 1024
 
 
 def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
-    """Return the fields, each [N], of a structured array [N] in a .npy file, or None if the array has no fields.
+    """Return the fields [N] of a structured array in a .npy file, or None if the array has no fields.
 
     Raises:
         Unreadable: as in `parse_array`, or a field has no name or does not contain plain numbers.
@@ -62,7 +62,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
 
 
 def parse_labels(content: bytes) -> list[str] | list[int]:
-    """Return the labels in a .npy file with an array [N] of integers or text (NumPy's type U).
+    """Return the labels in a .npy file that contains an array [N] of integers or text (NumPy's type U).
 
     Raises:
         Unreadable: as in `parse_array`, or the array has another shape or type.

@@ -110,7 +110,7 @@ class Coming:
 
 
 def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
-    """Return the samples of a time series or of audio for a network as they arrive.
+    """Return the samples of a time series or audio stream for a network as they arrive.
 
     A time series is CSV text or a .npy array [T, C], or [T] if there is one channel. Audio is 16-bit little-endian PCM
     with one channel, or a .wav file, whose header may omit the length.

@@ -44,7 +44,7 @@ def fitted(
 
 
 def mean_bytes(mean: Sequence[float]) -> Pixels:
-    """Return the byte nearest to the mean of each channel; such a byte is about 0 after normalisation.
+    """Return the byte nearest to the mean of each channel, which becomes about 0 after normalisation.
 
     >>> mean_bytes((0.0, 0.5, 0.739)).tolist()
     [0, 128, 188]
@@ -64,7 +64,7 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 
 
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
-    """Return the area that an input of size `target` covers, as left, top, right and bottom in image pixels.
+    """Return the left, top, right and bottom of the area that an input of size `target` covers, in image pixels.
 
     With letterboxing, the covered area is larger than the image. A point at fractions (f, g) of the input's width and
     height corresponds to (left + f·(right - left), top + g·(bottom - top)).
@@ -138,7 +138,7 @@ def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the left, top, right and bottom of the largest centred rectangle with the aspect ratio of `target`.
+    """Return the left, top, right and bottom of the largest centred rectangle with `target`'s aspect ratio.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)

@@ -20,7 +20,7 @@ MOST_TIME = 10**6
 
 
 class Content:
-    """Base class for the arguments of generated data, with the properties derived from the arguments.
+    """Base class for the arguments of generated data, with properties derived from the arguments.
 
     Attributes:
         samples, test: numbers of training and test samples.
@@ -62,7 +62,7 @@ class Content:
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """Return the task arguments that are determined by a network's input."""
+        """Return the task arguments that the input of a network determines."""
         raise NotImplementedError
 
     def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:

@@ -16,7 +16,7 @@ Numbers = NDArray[np.int32]
 
 
 def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Numbers:
-    """Compute each pixel's object number, or 0 for no object, from the logits of background, boundary and inside.
+    """Compute each pixel's object number (0 for no object) from the logits of "background", "boundary" and "inside".
 
     The method is a watershed transform of the softmax probability p of the class "inside". At each level in `LEVELS`,
     existing objects grow over adjacent pixels with p above the level. The remaining connected components become new
@@ -84,7 +84,7 @@ def components(mask: NDArray[np.bool_]) -> Numbers:
 
 
 def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
-    """Grow seeds over a mask by their eight neighbours per step; the larger number wins where seeds meet."""
+    """Grow seeds over a mask, adding all eight neighbours in each step; where seeds meet, the larger number wins."""
     labels = seeds
     while True:
         rows = np.pad(labels, ((1, 1), (0, 0)))
@@ -99,8 +99,8 @@ def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
 def matched(found: NDArray[np.integer], true: NDArray[np.integer]) -> tuple[int, int, int]:
     """Count true positives, false positives and missed objects in maps [H, W] of object numbers.
 
-    A true positive is a found object whose intersection over union with a true object is above 0.5. No object can match
-    more than once. Pixels with negative values in `true` are ignored.
+    A true positive is a found object whose intersection over union with a true object is above 0.5. Each object can
+    match at most once. Pixels with negative values in `true` are ignored.
     """
     counted = true >= 0
     pairs, common = np.unique(np.stack([found[counted], true[counted]]), axis=1, return_counts=True)

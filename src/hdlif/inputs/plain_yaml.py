@@ -133,7 +133,7 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Describe why other programs may read the tree's JSON differently, or return None if there is no reason.
+    """Return a reason why other programs may read the tree's JSON differently, or None if there is none.
 
     The check does not cover NaN and infinity.
     """
@@ -179,7 +179,7 @@ def _levels(value: object) -> Iterator[list[object]]:
 
 
 def shown(value: object) -> str:
-    """Return `value` on one printable line of at most about 80 characters."""
+    """Format `value` as one printable line of at most about 80 characters."""
     try:
         return printable(cut(json.dumps(value, ensure_ascii=False, default=repr)))
     # The value is too deep, an integer is too long to format, or a key is invalid in JSON.

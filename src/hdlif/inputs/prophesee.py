@@ -72,7 +72,7 @@ _Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], ND
 
 
 def _evt2(words: NDArray[np.uint32]) -> _Columns:
-    """Decode EVT 2.0, in which an event has y in bits 0 to 10, x in bits 11 to 21 and the low time bits in 22 to 27.
+    """Decode EVT 2.0, in which an event has y in bits 0–10, x in bits 11–21 and the low bits of the time in bits 22–27.
 
     A time word contains the upper 28 bits of the time. Events before the first time word are omitted.
     """
@@ -86,9 +86,9 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Decode EVT 3.0, in which time, row and column are written only when they change.
 
-    An event is either a word with x and polarity, or a bit in a vector. A vector of 12 or 8 bits marks which pixels
-    from the base onwards have an event, and the next vector covers the pixels after those. The time has 24 bits, split
-    over two words, and wraps around at 2^24. Events before the first time and row are omitted.
+    An event is either a word with x and polarity, or a bit in a vector. A vector of 12 or 8 bits marks the pixels with
+    an event, beginning at the base pixel or after the previous vector. The time has 24 bits, split over two words, and
+    wraps around at 2^24. Events before the first time and row are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -117,7 +117,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
 
 
 def _bits(values: NDArray[np.int32]) -> int:
-    """Return the total number of bits that are set in all values."""
+    """Return the total number of set bits in all values."""
     return sum(int((values >> bit & 1).sum()) for bit in range(12))
 
 

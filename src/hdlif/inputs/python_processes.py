@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
-    """Return a command that runs a module in a new process, which does not import modules from the working folder.
+    """Return a command that runs a module in a new process without importing modules from the working folder.
 
     >>> module_command("hdlif", "doctor")[1:]
     ['-P', '-m', 'hdlif', 'doctor']
@@ -14,7 +14,7 @@ def module_command(module: str, *arguments: object) -> list[str]:
 
 
 def this_command() -> list[str]:
-    """Return the command that restarts this program with the same arguments, including Python's -P if it was set."""
+    """Return the command that restarts this program with the same arguments, including Python's option -P if set."""
     spec = sys.modules["__main__"].__spec__
     program = [str(Path(sys.argv[0]).absolute())] if spec is None else ["-m", spec.name]
     return [sys.executable, *(["-P"] if sys.flags.safe_path else []), *program, *sys.argv[1:]]

@@ -1,7 +1,7 @@
 """Read event-camera files.
 
-hdlif has its own readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 and HDF5 are
-read with the packages tonic and h5py, which are in an optional extra because tonic is licensed under the GPL.
+hdlif has its own readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 and HDF5
+require the packages tonic and h5py, which are in an optional extra because tonic is licensed under the GPL.
 """
 
 import io
@@ -45,7 +45,7 @@ _SENSOR_SIDE = 128
 def read_bin(content: bytes) -> Events:
     """Read N-MNIST, which has 5 bytes per event.
 
-    The first two bytes contain x and y, and the other three contain a polarity bit and a 23-bit big-endian time in
+    The first two bytes contain x and y, and the other three contain a polarity bit and a big-endian 23-bit time in
     microseconds.
 
     An entry with y = 240 is not an event, but adds 2^13 to all later times.
@@ -60,7 +60,7 @@ def read_bin(content: bytes) -> Events:
 
 
 def read_aedat(content: bytes) -> Events:
-    """Read a file in AEDAT 2.0 (from a DVS128 sensor) or AEDAT 3.1, depending on the version in the first line."""
+    """Read AEDAT 2.0 (from a DVS128 sensor) or AEDAT 3.1, depending on the version in the first line."""
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
@@ -166,7 +166,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read arrays `t`, `x`, `y` and `p`, each [N], or a single array as in `read_npy`, unnamed or named "events"."""
+    """Read arrays `t`, `x`, `y` and `p` [N], or a single array as in `read_npy` that is unnamed or named "events"."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -281,7 +281,7 @@ def read_recording(path: Path, content: bytes) -> Events:
 
     Reading takes at most `MEMORY` times the file size in memory, with three exceptions. AEDAT 4 and HDF5 have no memory
     limit. For .npz files, each array takes at most `inputs.MOST_BYTES` bytes. EVT 3.0 takes 50 times the file size,
-    plus 100 bytes for each of at most `MOST_EVENTS` events in vectors.
+    plus 100 bytes per event in vectors (up to `MOST_EVENTS`).
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

@@ -6,7 +6,7 @@ The output y_m is defined with r = to / from = L / M in lowest terms and c = 0.9
 
 The sums run over all n with |u| c < 16. The kernel k is the ideal low-pass filter below 0.95 of the lower Nyquist
 frequency. The Kaiser window w with beta = 10 truncates the kernel after 16 zeros. There are L different kernels, one
-for each phase. Beyond the ends of x, the first or last value is repeated.
+per phase. Beyond the ends of x, the first or last value is repeated.
 """
 
 import math
@@ -69,7 +69,7 @@ class Resampler:
         self._shape: tuple[int, ...] = ()
 
     def push(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next inputs [N] or [N, C], and return any outputs [M] or [M, C] that are now complete."""
+        """Add the next inputs [N] or [N, C], and return any outputs [M] or [M, C] that are now complete."""
         self._shape = x.shape[1:]
         if self._rate == self._to or not len(x):
             return x
@@ -83,7 +83,7 @@ class Resampler:
         return self._up_to(max(0, -(-whole * self._up // self._down)))
 
     def end(self) -> NDArray[np.float32]:
-        """Return the remaining outputs when no more inputs follow."""
+        """Return the remaining outputs after the last input."""
         if self._held is None:
             return np.empty((0, *self._shape), np.float32)
         self._held = np.concatenate([self._held, np.repeat(self._held[-1:], self._reach, axis=0)])

@@ -1,4 +1,4 @@
-"""Parse the lines of a CSV file as they arrive, by the rules of `hdlif.inputs.tables`.
+"""Parse the lines of a CSV file as they arrive, following the rules of `hdlif.inputs.tables`.
 
 A row is one line of at most `MOST_LINE` bytes, so cells cannot contain line breaks.
 """
@@ -24,7 +24,7 @@ _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 class Gaps:
-    """A policy from `GAPS` for replacing missing numbers (NaN), with `start` as the values before the first row."""
+    """A policy from `GAPS` for replacing missing numbers (NaN); `start` contains the values before the first row."""
 
     def __init__(self, policy: str, start: Sequence[float]) -> None:
         self._policy, self._last = policy, np.array(start, np.float32)

@@ -19,7 +19,7 @@ ARRAYS = ("x", "y", "group", "part")
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Return the start of each window; without a stride, windows are adjacent.
+    """Return the start of each window, with adjacent windows if `stride` is None.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])
@@ -42,7 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Yield windows of `rows` rows, `stride` rows apart, or the entire time series if it has no more rows."""
+        """Yield windows of `rows` rows at intervals of `stride`, or the entire time series if it fits in one window."""
         if len(self.values) <= rows:
             yield self
             return
@@ -55,8 +55,8 @@ class Part:
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
     """Return the time series in a file, which contains either one time series or an array of several.
 
-    Several time series are stored as a .npy array [N, T, C], or as `x` in a .npz file with shape [N, T, C] or, for one
-    channel, [N, T].
+    Several time series are stored as a .npy array [N, T, C] or in a .npz file as `x` [N, T, C], or as `x` [N, T] if
+    there is one channel.
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -116,7 +116,7 @@ def finite(array: NDArray[Any]) -> Floats:
 
 
 def finite_steps(array: NDArray[Any]) -> Floats:
-    """Convert time series [N, T, C] or [N, T] to float32, where each may end in padding with NaN.
+    """Convert time series [N, T, C] or [N, T], which may end in NaN padding, to float32.
 
     Raises:
         Unreadable: a value before the padding is not finite, or a time series has no step.

@@ -23,11 +23,11 @@ _BLOCK = 2**16
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
-    """Yield the start time in seconds and the resampled samples [record.samples] of each clip of the audio.
+    """Yield the start time in seconds and the resampled values [record.samples] of each clip.
 
     Audio shorter than a clip is padded with silence at the end, or on both sides if `record.clips` is "centre". Audio
-    longer than a clip yields one clip for "first" or "centre" and, for "windows", a complete clip every `record.every`
-    samples.
+    longer than a clip yields one clip for "first" or "centre", and complete clips every `record.every` samples for
+    "windows".
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -59,7 +59,7 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """A converter from pieces of a clip to log-mel frames, with results that are bit-identical to those of `log_mel`.
+    """A converter from pieces of a clip to log-mel frames, with the same bits as `log_mel`.
 
     Each frame is returned as soon as all samples for it have arrived or the clip ends.
     """
@@ -73,7 +73,7 @@ class LogMelFrames:
         self._came = self._made = 0
 
     def push(self, samples: Floats) -> Floats:
-        """Take the next samples [N], and return any completed frames [M, mels]. Silence follows the clip."""
+        """Add the next samples [N], and return any completed frames [M, mels]. Silence follows the clip."""
         record = self._record
         n, hop = record.frame, record.hop
         self._came += len(samples)
@@ -120,8 +120,8 @@ def _hann(n: int) -> NDArray[np.float64]:
 def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float64]:
     """Return triangular filters [mels, frame // 2 + 1] with a peak value of 1 over the frequencies of a frame.
 
-    From `lowest_hz` to `highest_hz`, the corners of the triangles are equidistant in mel(f) = 2595 log10(1 + f / 700).
-    Triangle m rises from corner m to corner m + 1 and falls to corner m + 2.
+    The corners of the triangles are equidistant in mel(f) = 2595 log10(1 + f / 700) between `lowest_hz` and
+    `highest_hz`. Triangle m rises from corner m to corner m + 1 and falls to corner m + 2.
 
     Raises:
         Unreadable: a triangle contains no frequency.

@@ -184,7 +184,7 @@ def names_in(first: list[str]) -> list[str] | None:
 def columns_of(
     header: Sequence[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the indices of numeric columns, and a dict of text columns to their indices. Raises `Unreadable`."""
+    """Return the indices of numeric columns, and the index of each text column by name. Raises `Unreadable`."""
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
@@ -201,12 +201,12 @@ def columns_of(
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:
-    """Return the name of a column, or its number starting at 1, for an error message."""
+    """Return the name of a column for an error message, or the column's number, starting at 1."""
     return brief(header[place]) if header else str(place + 1)
 
 
 def no_number(cell: str) -> tuple[str, bool]:
-    """Describe why a cell is not a number, and return whether the cell contains other text."""
+    """Describe why a cell is not a number, and return whether the cell contains text."""
     word = cell.strip().lower()
     if not word:
         return f"the cell is empty; {FILL_IN}", False

@@ -42,12 +42,12 @@ def detector(
     stem: StemFactory = imagenet_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return an anchor-free detector; decode the outputs with `hdlif.runtime.boxes.decode_boxes`.
+    """Return an anchor-free detector with outputs that `hdlif.runtime.boxes.decode_boxes` can decode.
 
     Stage i has `blocks[i]` blocks with `width`·2^i channels at a stride of 4·2^i pixels. From the last stage to the
-    finest level, the neck normalises and upsamples each map, and adds the result to the previous stage's map. The head
-    of each level consists of a neuron layer, a 3x3 convolution, a batch norm, another neuron layer and a 1x1
-    convolution in fp32. For each location, a head computes K class logits and four distances.
+    finest level, the neck normalises and upsamples each map and adds it to the map of the previous stage. Each level
+    ends with a head, which consists of a neuron layer, a 3x3 convolution, a batch norm, a neuron layer and an fp32 1x1
+    convolution. For each location, a head computes K class logits and four distances.
 
     >>> import torch
     >>> from hdlif.models import detector
@@ -216,7 +216,7 @@ class _Wires:
         return name
 
     def add(self, name: str, stage: int, coarser: tuple[int, str], channels: int, value: str) -> str:
-        """Add lines that upsample a coarser map and add it to a value, and return the name of the sum."""
+        """Add lines that upsample a coarser map and sum it with a value, and return the name of the sum."""
         place = self.place(f"{name}.act", stage, 0, coarser[0])
         layers = {
             "act": self._neuron(place),

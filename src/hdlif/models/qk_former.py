@@ -144,15 +144,15 @@ def qk_former(
 ) -> Network:
     """Return a spiking transformer with channel attention in the last stage and token attention in earlier stages.
 
-    The number of channels of stage i is `width`·2^i. Each stage begins with the patch embedding "embed", which is a
-    `PreActBlock` with the stage's stride in the first 3x3 convolution. After the embedding, stage i has `blocks[i]`
-    pairs of a `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the mean over the last map
-    is the input of the classifier. With default arguments and 10 classes, the network has 722,122 weights and biases.
+    Stage i has `width`·2^i channels. Each stage begins with the patch embedding "embed", which is a `PreActBlock` with
+    the stage's stride in the first 3x3 convolution. After the embedding, stage i has `blocks[i]` pairs of a
+    `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the mean over the last map is the
+    input of the classifier. With default arguments and 10 classes, the network has 722,122 weights and biases.
 
     Temporal truncation changes the gradient slightly more than in a ResNet. In the untrained network of
     `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0
     to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.996 to
-    0.997. In the untrained network, the attention gates are open for 0.59 of the tokens and 0.98 of the channels. With
+    0.997. The fraction of open attention gates in the untrained network is 0.59 for tokens and 0.98 for channels. With
     LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
 
     >>> import torch

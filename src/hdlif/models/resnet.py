@@ -37,7 +37,7 @@ def cifar_stem(in_channels: int, width: int) -> Sequential:
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
-    """Return a stem with a 7x7 convolution (fp32, stride 2), a batch norm and a 3x3 max-pool layer with stride 2.
+    """Return a stem with a 7x7 convolution (fp32, stride 2), a batch norm and 3x3 max pooling with stride 2.
 
     `cifar_stem` has an example.
 

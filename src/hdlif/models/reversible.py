@@ -1,10 +1,10 @@
 """Reversible blocks with constant training memory.
 
 The two streams of currents at the input of a block can be recomputed from the output of the block. The backward pass
-therefore needs no stored inputs, and the memory does not grow with depth.
+therefore needs no stored inputs, and memory use does not grow with depth.
 
 Hooks inside the blocks run without a graph in the forward pass and run again in the backward pass. To monitor a
-reversible network, pass measures with the steps or keep the graphs (`carrying`) instead.
+reversible network, pass measures with the steps instead of using hooks, or keep the graphs (`carrying`).
 """
 
 import math
@@ -74,9 +74,9 @@ class ReversibleBlock(Temporal):
     not allowed in f and g.
 
     In floating point, (y1 - f) + f differs slightly from y1, so a neuron near its threshold may fire in only one of the
-    forward and backward passes. To prevent such mismatches, the values of x, f and g are rounded to a grid. In float32,
-    sums on the grid and the inverse are exact for currents of up to 2^24 grid steps. With a grid step of 2^-16,
-    currents of up to 2^8 are therefore exact.
+    forward and backward passes. To prevent such mismatches between the two passes, x, f and g are rounded to a grid. In
+    float32, sums on the grid and the inverse are exact for currents of up to 2^24 grid steps. With a grid step of
+    2^-16, currents of up to 2^8 are therefore exact.
 
     >>> import torch
     >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential
@@ -141,10 +141,10 @@ class ReversibleBlock(Temporal):
 class ReversibleSequential(Sequential):
     """A sequence of `ReversibleBlock`s with the same gradients as a `Sequential`, but in constant memory.
 
-    For any number of blocks, only the last block's output and the state before the chunk are stored per chunk. The
-    backward pass reruns the branches f and g from the last block to the first. Each branch reruns with the state, held
-    weights, mode and precision of the forward pass. Reruns take the measures again, but do not change buffers. The
-    streams are float32 or wider.
+    For each chunk, only the output of the last block and the state before the chunk are stored, for any number of
+    blocks. The backward pass reruns the branches f and g from the last block to the first. Each branch reruns with the
+    state, held weights, mode and precision of the forward pass. Reruns take the measures again, but do not change
+    buffers. The streams are float32 or wider.
 
     `ReversibleBlock` has an example.
 
@@ -216,7 +216,7 @@ class _Replay:
         self.autocast_dtype = torch.get_autocast_dtype(device_type)
 
     def fixed_buffers(self) -> list[Tensor]:
-        """Return the buffers of modules in eval mode, because outputs depend on these buffers."""
+        """Return the buffers of modules in eval mode, which affect the outputs."""
         return [b for module, training in self.modes.items() if not training for b in module.buffers(recurse=False)]
 
     @contextmanager

@@ -89,7 +89,7 @@ def recurrent(
 ) -> Network:
     """Return a `dense` network with recurrent layers, in which the currents are I_t = x_t + U s_{t-1}.
 
-    The factory `conv` creates U, which is a layer of the body. All arguments (neuron, classes, in_channels, in_size,
+    The factory `conv` creates U, which is a layer of the body. The arguments (neuron, classes, in_channels, in_size,
     widths, conv, norm, attention) are the same as for `dense`. The recipe key `neuron.recurrent` adds the same
     recurrence to any network.
 
@@ -138,9 +138,9 @@ def conv1d(
     """Return a network of causal 1-D convolutions over time for one-pixel samples [C, 1, 1].
 
     The steps of a time series, for example, are one-pixel samples. Each layer is a delay line followed by a 1x1
-    convolution. At step t, a layer reads steps t, t-d, …, t-(kernel-1)·d of the layer below and no later steps, so the
-    network can run step by step. The state contains past inputs in addition to the states of the neurons. With a kernel
-    of 1, the network is equivalent to `dense`.
+    convolution. At step t, a layer reads only steps t, t-d, …, t-(kernel-1)·d of the layer below, so the network can
+    run step by step. The state contains past inputs in addition to the states of the neurons. With a kernel of 1, the
+    network is equivalent to `dense`.
 
     >>> import torch
     >>> from hdlif.models import conv1d
@@ -230,7 +230,7 @@ def _network(
 
 
 def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
-    """Return the modules before the first layer by name, and their number of output channels."""
+    """Return the modules before the first layer by name, and the number of channels that they output."""
     front: dict[str, nn.Module] = {}
     companded, count = list(companded), channels
     if changes:

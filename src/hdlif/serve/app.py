@@ -102,7 +102,7 @@ class App:
             self.metrics.add_gauge(name, what, value)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request and count it; the response to a rejected request is a JSON error."""
+        """Count a request and respond, with a JSON error if the request is rejected."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return

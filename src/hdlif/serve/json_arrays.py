@@ -1,4 +1,4 @@
-"""Read arrays from JSON, which contains nested lists of numbers, or rows with column names as keys."""
+"""Read arrays from JSON with nested lists of numbers, or with rows whose keys are column names."""
 
 import json
 from collections.abc import Sequence
@@ -74,7 +74,8 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether nested lists contain only numbers.
 
-    NumPy would convert a list that contains text to an array of strings, each as long as the longest string.
+    NumPy would convert a list that contains text to an array in which each entry takes as much memory as the longest
+    text.
     """
     kinds = set(map(type, values))
     if list in kinds:

@@ -1,4 +1,4 @@
-"""Load the networks of a server, run them in batches, and reload their files."""
+"""Load the networks of a server, run them in batches, and reload their model files."""
 
 import asyncio
 import weakref
@@ -162,7 +162,7 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
 class Models:
     """The networks of a server, by name.
 
-    Networks are only replaced between requests. Requests and streams that started on a replaced network continue to use
+    A network is replaced only between requests. Requests and streams that started on a replaced network continue to use
     that network. To limit memory, files are not reloaded while replaced networks take more than
     `Settings.max_old_bytes`.
 
@@ -192,7 +192,7 @@ class Models:
 
     @property
     def old_bytes(self) -> int:
-        """Return the memory of replaced networks that are still in use, in bytes."""
+        """Return the memory in bytes of all replaced networks that are still in use."""
         return sum(network.held_bytes for network in self.old)
 
     async def reload(self, name: str) -> bool:
@@ -233,7 +233,7 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Return paths by client-visible name, which is NAME in NAME=PATH or, without NAME=, the file name without suffix.
+    """Return the paths of model files by client-visible name, which is the file name without suffix by default.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}

@@ -1,8 +1,8 @@
 """Add deadlines and JSON errors to uvicorn's HTTP/1.1 protocol.
 
 uvicorn and h11 limit the size of headers and close idle connections after a response. However, uvicorn has no deadline
-for slow requests or unread responses, and no limit on open connections. In addition, h11 parses all received data in
-one turn of the event loop, which takes a second for 256 KiB of one-byte chunks.
+for slow requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses all
+received data; 256 KiB of one-byte chunks take a second.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
         self.resume_writing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return a buffer for the next read that is small enough for parsing not to delay other connections."""
+        """Return a buffer for the next read, small enough that parsing does not delay other connections."""
         if self.conn.their_state is not h11.SEND_BODY:
             return self._buffer[:_HEADER_READ]
         chunked = any(name == b"transfer-encoding" for name, _ in self.headers)

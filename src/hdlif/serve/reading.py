@@ -109,7 +109,7 @@ async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
 
 
 def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
-    """Return the maximum number of bytes, in addition to the body, that converting a body to inputs takes.
+    """Return the maximum memory in bytes that converting a body to inputs takes, in addition to the body itself.
 
     Args:
         sound: the sound record of the network, if it takes audio.
@@ -155,7 +155,7 @@ def as_file(
 
 
 class _Patience:
-    """A check that stops the reading of a body if the client has disconnected or the time has run out.
+    """A check of whether the client has disconnected or the time for reading a body has run out.
 
     Attributes:
         gone: whether the client has disconnected.
@@ -177,7 +177,7 @@ class _Patience:
         return Refusal("too_much_work", f"reading it takes more than {self._seconds:g} seconds")
 
     async def watch(self, request: Request) -> None:
-        """Wait until the client of a request disconnects; the complete body must already have been received."""
+        """Wait until a client disconnects; call this method only after receiving the complete body."""
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self.gone = True
@@ -226,7 +226,7 @@ class Reader:
                 yield await self._run_on_thread(work, request, patience)
 
     async def _run_on_thread(self, work: Callable[[], Inputs], request: Request, patience: _Patience) -> Inputs:
-        """Run `work` on a thread; `work` stops soon after the client disconnects or the time runs out."""
+        """Run `work` on a thread, and stop soon after the client disconnects or the time runs out."""
         watching = asyncio.ensure_future(patience.watch(request))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

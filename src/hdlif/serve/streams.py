@@ -1,4 +1,4 @@
-"""Streams are sequences that continue across requests, with limits on their number, memory and idle time."""
+"""Streams, which are sequences that continue across requests, with limits on their number, memory and idle time."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ MOST_IN_LINE = 64
 
 
 class Stream:
-    """A sequence of a network, with the number of requests that use it."""
+    """An open sequence of a network, with the number of requests that use the sequence."""
 
     def __init__(self, id: str, network: Network, sequence: GoingOn) -> None:
         self.id, self.network, self.sequence = id, network, sequence

@@ -70,7 +70,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
 
 
 def _header(lines: list[str]) -> tuple[dict[str, str], int]:
-    """Return the header of a .ts file, with keys in lower case, and the index of the first line after @data."""
+    """Return the header of a .ts file with lower-case keys, and the index of the first line after @data."""
     header: dict[str, str] = {}
     for number, line in enumerate(lines[:_MOST_HEADER]):
         if not line.startswith("@"):
@@ -205,12 +205,12 @@ def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """Write JapaneseVowels, with 9 speakers and 12 coefficients, extended to 29 steps by repeating the last step."""
+    """Write JapaneseVowels, with 9 speakers, 12 coefficients, and 29 steps after repeating the last step."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 
 def motions(files: Sequence[Path], folder: Path) -> None:
-    """Write BasicMotions, with 4 classes, 100 steps and 6 channels from an accelerometer and a gyroscope."""
+    """Write BasicMotions, which has 4 classes, 100 steps and 6 channels from an accelerometer and a gyroscope."""
     _of_archive("aeon/datasets/data/BasicMotions/BasicMotions_{}.ts", files, folder)
 
 
@@ -267,7 +267,7 @@ def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[st
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """Read a file from a wheel, or from a .tar.gz archive with or without a top-level folder."""
+    """Read a file from a wheel or from a .tar.gz archive, which may have a top-level folder."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed:

@@ -1,10 +1,10 @@
-"""Sources of samples, with one module per source.
+"""Sources of samples, each in a module of its own.
 
 Each shipped data set has a function that loads it. Each source of the user's own data is a subclass of
-`hdlif.data.own_data.Request` with the recipe keys as fields. The method `find` of each request returns a data set. The
+`hdlif.data.own_data.Request`, whose fields are recipe keys. The method `find` of each request returns a data set. The
 base classes `OfImages`, `OfSounds` and `OfEvents` read images, audio and event-camera data.
 
-To support a new type of data, edit at most three modules. Add a request to `hdlif.data.sources`, the recipe keys and
-detection to `hdlif.recipe.builders.own_kinds` and, if necessary, a decoder to `hdlif.inputs`. To read a new type of
+To support a new type of data, edit at most three modules. Add a request to `hdlif.data.sources`, and the recipe keys
+and detection to `hdlif.recipe.builders.own_kinds`. If necessary, add a decoder to `hdlif.inputs`. To read a new type of
 data from shards, extend `shards.KINDS`.
 """

@@ -90,7 +90,7 @@ def _target_columns(place: Path, features: Mapping[str, Any], label: str | None,
 
 
 class _Items:
-    """A view of a table's rows as items (x, y), with `x` from one column and `y` from the target columns."""
+    """A view of the rows in a table as items (x, y), with `x` from one column and `y` from the target columns."""
 
     def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
         self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
@@ -139,7 +139,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column or, by default, the only unused column whose type is in `first` or else in `second`."""
+    """Return the named column or, without a name, the only unused column of a type in `first`, or else in `second`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

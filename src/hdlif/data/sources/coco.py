@@ -129,7 +129,7 @@ def part_named(path: str) -> Part | None:
 
 
 def _path_of(place: Path, name: str, by_name: Mapping[str, list[str]], file: str, part: Part | None) -> str:
-    """Return the path of a named image, preferring the JSON file's folder, followed by folders of the same split."""
+    """Return the path of a named image, searching the folder of the JSON file before folders of the same split."""
     name = name.replace("\\", "/").removeprefix("./")
     there = [path for path in by_name.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
     beside = [path for path in there if path.rpartition("/")[0] == file.rpartition("/")[0]]

@@ -1,8 +1,8 @@
 """Read the user's own event-camera recordings as a data set.
 
 hdlif reads every recording to determine its hash and sensor size. `hdlif.inputs.events` computes the frames once,
-exactly as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames, with a digest of everything that
-determines the frames in its file name.
+exactly as for `hdlif run`. All frames are stored as one array in ROOT/.hdlif_frames. Its file name contains a digest of
+everything that determines the frames.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ class Recordings(Listed, OfEvents):
 
 @dataclass(frozen=True)
 class _Seen:
-    """The properties of a recording; `least` is the smallest sensor size that contains all events."""
+    """The properties of a recording, where `least` is the smallest sensor size that contains all events."""
 
     bytes: int
     sha256: str

@@ -24,9 +24,9 @@ _UNSIGNED_BYTES = 8
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """Return the values in an IDX file as a uint8 view with `dimensions` dimensions.
+    """Return the values in an IDX file as a uint8 view with the given number of dimensions.
 
-    An IDX file consists of two zero bytes, the type, the number of dimensions, the length of each dimension and the
+    An IDX file consists of two zero bytes, the type, the number of dimensions, the lengths of the dimensions and the
     values. Each length is a 4-byte big-endian integer.
 
     Raises:

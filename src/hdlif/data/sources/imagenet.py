@@ -1,8 +1,8 @@
 """Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet lazily from folders or shards.
 
-Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image, and are read through an index. hdlif
-builds the index in one pass over the headers, and stores it next to the shards as `INDEX`. If the name, size or
-modification time of a shard changes, hdlif rebuilds the index.
+Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image. Building the index of the shards takes
+one pass over the headers, and the index is stored next to the shards as `INDEX`. If the name, size or modification time
+of a shard changes, hdlif rebuilds the index.
 """
 
 import contextlib
@@ -50,8 +50,8 @@ MOST_INDEX = 2**30
 class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised to x = (augmented pixels / 255 - mean) / std.
 
-    Without the augmentation `random_resized_crop`, the shorter side of each image is resized to `short_side` (bilinear,
-    antialiased) and the centre is cropped. `places` [N] contains the index of each sample in `source`.
+    Without the augmentation `random_resized_crop`, the shorter side of an image is resized to `short_side` (bilinear,
+    antialiased), and the centre is cropped. `places` [N] contains the index of each sample in `source`.
     """
 
     costly = True
@@ -315,7 +315,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the stored index, or None unless the index matches `state` and the sizes of the shards."""
+    """Return the stored index if it matches `state` and the sizes of the shards, or None if not."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
@@ -330,7 +330,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """List the images of each class, from the class folder or from the folder's subfolder `images`."""
+    """List the images in each class folder or, if it exists, in the subfolder `images` of the class folder."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []

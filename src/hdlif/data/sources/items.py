@@ -1,7 +1,7 @@
 """Read images or time series and their targets from the user's own map-style data sets.
 
 hdlif reads and hashes every item once when a command starts. Each image is treated like an equivalent PPM file, and
-each time series like an equivalent .npy file. Items are therefore split, listed in a manifest and limited in size like
+each time series like an equivalent .npy file. Items are therefore subject to the same split, manifest and limits as
 files.
 """
 
@@ -94,7 +94,7 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets, encoded like files; any encoded items in `held` are discarded after use.
+    """The items of data sets, encoded like files, where encoded items in `held` are discarded after use.
 
     `places` contains the split and index of each item.
     """
@@ -168,7 +168,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest, such that sorting by name is sorting by index."""
+    """Return the name of an item in a manifest; names sort in the same order as indices."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 

@@ -180,7 +180,7 @@ def _name_of(place: Path) -> str:
 
 
 def _numbers_at(place: Path) -> NDArray[np.int32]:
-    """Return each pixel's number in labels/NAME.png, given the path labels/NAME. Raises `Unreadable` or `OSError`."""
+    """Return the pixels of labels/NAME.png, given the path labels/NAME. Raises `Unreadable` or `OSError`."""
     path = place.with_name(f"{place.name}.png")
     if not path.is_file():
         raise Unreadable(f"there is no {_name_of(place)}")

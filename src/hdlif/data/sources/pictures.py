@@ -38,7 +38,7 @@ Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
-    """Images that do not fit in memory and are read for each batch.
+    """Images that do not fit in memory, so they are read for each batch.
 
     `places` [N] contains the index of each sample in `source`.
     """
@@ -204,7 +204,7 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 
 class _Measured:
-    """The sums of pixels and of squared pixels per file, as int64 [N, C], and optionally the pixels.
+    """The per-file sums of pixels and of squared pixels, as int64 [N, C], and optionally the pixels.
 
     `sizes` [N, 2] contains the height and width of each resized image without letterbox padding. The sums exclude
     letterbox padding.

@@ -44,7 +44,7 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 
 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
-    """Load the data of 178 wines, each with 13 features, that are bundled with scikit-learn.
+    """Load the wine data bundled with scikit-learn, which describe 178 wines by 13 features each.
 
     The 45 test rows and the `validation` validation rows are stratified by class, and are the same for every seed.
 
@@ -67,7 +67,7 @@ def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = 
 def _stratified(
     name: str, values: NDArray[Any], labels: NDArray[np.int64], classes: int, test: int, validation: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the values and labels of stratified training, validation and test parts."""
+    """Return the values and labels of stratified training, validation and test splits."""
     from sklearn.model_selection import train_test_split
 
     # A stratified split needs a sample of every class on both sides.

@@ -47,8 +47,8 @@ class Series(Tabular, OfSounds):
     """A request for arrays `x` and `y`, for .csv or .wav files in class folders, or for one recording.
 
     For files in class folders, `group` is a file-name pattern, as in `hdlif.data.split.group_in`. Files with columns
-    that differ from the most common ones are treated as unreadable. If files are not cut into windows and nearly all
-    have the same length, files of any other length are also treated as unreadable.
+    that differ from the most common ones are treated as unreadable. Without windows, files of unusual length are also
+    treated as unreadable if nearly all files have the same length.
 
     Attributes:
         window: rows per sample of a recording; by default, the same as for the existing network.
@@ -161,7 +161,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Return the tables in a layout's files, the errors for unreadable files, and possible fixes."""
+        """Return the tables in the files of a layout, the errors for unreadable files, and possible fixes."""
         faults: dict[str, str] = {}
         fixes: list[str] = []
 
@@ -190,7 +190,7 @@ class _File:
 
 
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
-    """Cut a recording into windows, each with a single group and, if the target is one class, a single label.
+    """Cut a recording into windows, each with one group and, if the target is one class, one label.
 
     Windows may share rows only within the same split.
     """
@@ -296,7 +296,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Describe files that differ from the most common value, if at least a fraction `least` of files have it."""
+    """Describe the files that differ from the majority, if at least a fraction `least` of files agree."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

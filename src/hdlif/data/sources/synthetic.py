@@ -46,7 +46,8 @@ _SUBSTEPS = 10
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
     """Generate 320 training, `validation` validation and 100 test images (1x8x8) of ten classes.
 
-    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, plus uniform noise from 0 to 95 on each pixel.
+    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, with uniform noise from 0 to 95 added to each
+    pixel.
 
     >>> from hdlif.data import synthetic
     >>> sets = synthetic(validation=80)
@@ -127,7 +128,7 @@ def copy_task(
     the channel of the current symbol is 1. The last channel is 1 at the step before the repetition starts, and all
     other inputs are 0. The class of each step is the symbol shown at that step, or the number `alphabet` for a blank.
     Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). The random
-    generator of each part depends only on (`draw`, part). Splits may share sequences unless `alphabet`^`symbols` is
+    generator of each split depends only on (`draw`, part). Splits may share sequences unless `alphabet`^`symbols` is
     very large.
 
     >>> import torch
@@ -211,7 +212,7 @@ def mackey_glass(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate normalised windows of a chaotic time series; the targets are the values `ahead` steps later.
+    """Generate normalised windows of a chaotic time series, with the values `ahead` steps later as targets.
 
     The splits use time series with different initial values, so no split is a section of another.
 
@@ -253,9 +254,10 @@ def mackey_glass(
 def series(n: int, start: float) -> NDArray[np.float64]:
     """Solve the Mackey-Glass equation for x(0), x(1), ..., x(n - 1), with x(t) = `start` for t <= 0.
 
-    The classical Runge-Kutta method solves dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), in 10 steps per
-    unit of time. The delayed value in the middle of a step is interpolated by a cubic polynomial through four
-    neighbours. The solver uses only basic arithmetic, so the chaotic time series is the same on every machine.
+    The equation dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), is solved by the classical Runge-Kutta method
+    with 10 steps per unit of time. The delayed value in the middle of a step is interpolated by a cubic polynomial
+    through four neighbours. The solver uses only basic arithmetic, so the chaotic time series is the same on every
+    machine.
     """
     lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
 

@@ -63,7 +63,7 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return the size (width, height) of an image, or None if it is unknown, and the boxes of the image.
+    """Return the size (width, height) of an image, which is None if unknown, and the boxes of the image.
 
     Corners are not changed. Object parts and flags such as "difficult" are ignored.
 
@@ -128,7 +128,7 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the filename stem and split of each image that the files in ImageSets/Main list.
+    """Yield the filename stem and split of each image listed in the files in ImageSets/Main.
 
     If train.txt is missing, the training images are read from trainval.txt. Raises `DataError` if an image is listed
     twice.

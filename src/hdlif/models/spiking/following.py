@@ -93,7 +93,7 @@ def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
 
 
 class _Tracer(fx.Tracer):
-    """A tracer that enters all children except torch layers and children with a single input."""
+    """A tracer that enters all children except torch layers and children called with a single input."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
@@ -196,7 +196,7 @@ class _Following:
         return bool(in_place and values and list(values[0].users)[-1] is not node)
 
     def _made(self, node: fx.Node, make: Callable[..., nn.Module | None]) -> None:
-        """Replace a function with a module, or drop an identity, for which `make` returns None."""
+        """Replace a function with a module, or drop the function if it is an identity (`make` returns None)."""
         try:
             made = make(*node.args[1:], **{name: value for name, value in node.kwargs.items() if name != "input"})
         except (TypeError, ValueError):
@@ -220,7 +220,7 @@ class _Following:
         self._values[node] = node.name, gives
 
     def _free(self, name: str) -> str:
-        """Return an unused name, which is neither the name of a child nor of an attribute of the network."""
+        """Return a name that is not used by a child or by an attribute of the network."""
         free, count = name, 1
         while free in self._children or hasattr(Wired, free) or free in ("training", "_lines", "_output", "_done"):
             count += 1

@@ -40,7 +40,8 @@ _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 
 def turns(*kinds: type[nn.Module] | str) -> Callable[[Turn], Turn]:
-    """Register a function that converts the given module types; name the types of optional libraries as text."""
+    """Register a function that converts the given types of modules; types from optional libraries are given as
+    strings."""
 
     def register(turn: Turn) -> Turn:
         _TURNS.update(dict.fromkeys(kinds, turn))
