@@ -22,7 +22,7 @@ _ORDER_STREAM = 0
 
 
 def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:
-    """Return 64 random bits per entry of `index` [B], as a function of only (seed, epoch, stream, index)."""
+    """Return 64 random bits per entry of `index` [B], which depend only on (seed, epoch, stream, index)."""
     key = np.array([seed], np.uint64)
     for counter in (epoch, stream):
         key = _mix(key) + np.uint64(counter)
@@ -88,7 +88,7 @@ def many_left_out(left: int, n: int) -> bool:
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` whose full batches omit less than a tenth of the `n` samples.
+    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)

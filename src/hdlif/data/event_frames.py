@@ -1,7 +1,7 @@
 """Cache the frames of event-camera recordings, and write a manifest of the recordings.
 
 The manifest ROOT/SET/hdlif_split.json contains the split and the SHA-256 of every file. The folder ROOT/hdlif_frames/
-contains one array of frames for each data set and choice of conversion settings. The file name of each array of frames
+contains one array of frames for each data set and set of conversion settings. The file name of each array of frames
 contains a digest of everything that determines the frames.
 """
 

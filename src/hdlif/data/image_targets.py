@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Return a RandomCrop by up to 1/`part` of each side, which pads images with 0 and masks with `IGNORED`."""
+    """Return a RandomCrop with shifts of up to 1/`part` of each side, padded with 0, or with `IGNORED` in masks."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -138,8 +138,8 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
     """Move a view across each image, and return the pixels and boxes inside the view at each time step.
 
     The upper left corner of the view moves in a straight line at constant speed from point a to point b. At step t, the
-    corner of the view is at the pixel nearest to a + (b - a)·t/(T - 1). Points a and b are drawn uniformly at random
-    from those that keep the view inside the image.
+    corner of the view is at the pixel nearest to a + (b - a)·t/(T - 1). Points a and b are drawn uniformly at random,
+    with the view always inside the image.
 
     >>> import numpy as np
     >>> import torch

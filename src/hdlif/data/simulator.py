@@ -2,9 +2,9 @@
 
 Each camera pixel stores the log intensity at the time of its last event. A pixel emits an event when the log intensity
 L(t) = log(I(t) + DARK) differs from the stored value by the contrast threshold C. The polarity of an event is 1 if the
-log intensity rises and 0 if it falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades
-of equal duration, and returns to its starting position. The directions and amplitudes of the saccades are random for
-each image, so all recordings differ. Event times are computed by linear interpolation of the log intensity between the
+log intensity rises and 0 if it falls. As in N-MNIST (Orchard et al. 2015), the image makes three straight saccades of
+equal duration and returns to its starting position. The directions and amplitudes of the saccades are random for each
+image, so all recordings differ. Event times are computed by linear interpolation of the log intensity between the
 sampled positions.
 """
 
@@ -53,7 +53,7 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W] at positions [B, S, 2] on a black area."""
+    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W] at offsets [B, S, 2] on a black background."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
     # In grid_sample's (x, y), a pixel is 2/side wide; the sampled position moves opposite to the image.

@@ -9,7 +9,7 @@ MOST_BYTES = 2**28
 
 
 class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees
-    """An error in the content of a file, to which callers add the file name.
+    """An error in the content of a file; callers add the file name to the message.
 
     Args:
         text_in: the column of a table that contains text instead of numbers, as a name or a number from 1.

@@ -44,7 +44,7 @@ def fitted(
 
 
 def mean_bytes(mean: Sequence[float]) -> Pixels:
-    """Return the byte nearest to the mean of each channel, which becomes about 0 after normalisation.
+    """Return the byte nearest to the mean of each channel; after normalisation, this byte is about 0.
 
     >>> mean_bytes((0.0, 0.5, 0.739)).tolist()
     [0, 128, 188]
@@ -138,7 +138,7 @@ def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the left, top, right and bottom of the largest centred rectangle with `target`'s aspect ratio.
+    """Return the left, top, right and bottom of the largest centred rectangle with the aspect ratio of `target`.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)

@@ -19,9 +19,9 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
     """Compute each pixel's object number (0 for no object) from the logits of "background", "boundary" and "inside".
 
     The method is a watershed transform of the softmax probability p of the class "inside". At each level in `LEVELS`,
-    existing objects grow over adjacent pixels with p above the level. The remaining connected components become new
-    objects if they have at least `least` pixels or, at the last level, any number of pixels. Finally, objects grow over
-    the foreground, in which the probability of the background is below one half. Each foreground component without an
+    existing objects grow over adjacent pixels with p above the level. All other connected components with at least
+    `least` pixels become new objects; at the last level, components of any size do. Finally, objects grow over the
+    foreground, in which the probability of the background is below one half. Each foreground component without an
     object becomes a new object, and objects with fewer than `least` pixels are dropped.
 
     >>> import numpy as np

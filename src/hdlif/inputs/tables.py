@@ -201,7 +201,7 @@ def columns_of(
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:
-    """Return the name of a column for an error message, or the column's number, starting at 1."""
+    """Return the name of a column for an error message or, without a header, the column's number (from 1)."""
     return brief(header[place]) if header else str(place + 1)
 
 

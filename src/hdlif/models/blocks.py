@@ -50,7 +50,7 @@ AttentionFactory = Callable[[int], Temporal]
 
 
 class ConvFactory(Protocol):
-    """A factory for convolutions without bias, such as `QuantConv2d`, with or without a quantiser."""
+    """A factory for convolutions without bias, such as `QuantConv2d` or `partial(QuantConv2d, quantizer=...)`."""
 
     def __call__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = ..., padding: int = ...

@@ -221,7 +221,7 @@ class _Replay:
 
     @contextmanager
     def again(self) -> Iterator[tuple[list[Tensor], range]]:
-        """Restore the modes and precision of the forward pass, and yield new leaves and the steps that carry them."""
+        """Restore the modes and precision of the forward pass, and yield new leaves and steps with these leaves."""
         modes = {m: m.training for m in self.modes}
         # A held weight may have a graph to its parameter, which the outer backward pass handles.
         cut = {m: w.detach().requires_grad_() for m, w in self.weights.items()}

@@ -1,4 +1,4 @@
-"""Streams, which are sequences that continue across requests, with limits on their number, memory and idle time."""
+"""Streams are sequences that continue across requests, with limits on number, memory and idle time."""
 
 import asyncio
 import math

@@ -205,7 +205,7 @@ def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """Write JapaneseVowels, with 9 speakers, 12 coefficients, and 29 steps after repeating the last step."""
+    """Write JapaneseVowels, with 9 speakers and 12 coefficients, and repeat the last step to reach 29 steps."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 

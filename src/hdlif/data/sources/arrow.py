@@ -139,7 +139,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column or, without a name, the only unused column of a type in `first`, or else in `second`."""
+    """Return the named column, or find the only unused column of a type in `first` or, failing that, in `second`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

@@ -116,7 +116,7 @@ class _Contents:
 
 
 def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
-    """Return a layout of the items of data sets with their targets, and the suffix of equivalent files."""
+    """Return a layout that lists the items of data sets with their targets, and the suffix of equivalent files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
@@ -168,7 +168,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest; names sort in the same order as indices."""
+    """Return the name of an item in a manifest, with leading zeros so that names sort like indices."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 

@@ -65,7 +65,7 @@ class Masks(Placed, OfImages):
         return self.find_images(self.layout())
 
     def layout(self) -> Layout:
-        """List the images. Raises `DataError` unless a folder of images and a folder of labels or masks exist."""
+        """List the images. Raises `DataError` unless there are folders of images and of labels or masks."""
         root = self.place("a folder of images and labels")
         check_folder(root, f"give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
         walk = Walk(pictures.FORMATS)

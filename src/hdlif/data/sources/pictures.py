@@ -218,7 +218,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Sum the pixels of all files, and return the errors for unreadable files."""
+        """Compute the sums of pixels for all files, and return the errors for unreadable files."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name
@@ -237,7 +237,7 @@ class _Measured:
         return faults
 
     def pad(self, record: InputRecord) -> None:
-        """Fill the letterbox padding of images in memory with the mean pixel."""
+        """Fill the letterbox padding of images in memory with the mean of the pixels."""
         fill = mean_bytes(record.mean)[:, None, None]
         for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
             pixels[:, height:] = fill

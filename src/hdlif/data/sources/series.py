@@ -46,9 +46,9 @@ _MOST_ALIKE = 0.9
 class Series(Tabular, OfSounds):
     """A request for arrays `x` and `y`, for .csv or .wav files in class folders, or for one recording.
 
-    For files in class folders, `group` is a file-name pattern, as in `hdlif.data.split.group_in`. Files with columns
-    that differ from the most common ones are treated as unreadable. Without windows, files of unusual length are also
-    treated as unreadable if nearly all files have the same length.
+    For files in class folders, `group` is a file-name pattern, as in `hdlif.data.split.group_in`. A file is treated as
+    unreadable if its columns differ from those of most other files. If files are not cut into windows, a file is also
+    treated as unreadable if nearly all other files share a different length.
 
     Attributes:
         window: rows per sample of a recording; by default, the same as for the existing network.

@@ -40,8 +40,7 @@ _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 
 def turns(*kinds: type[nn.Module] | str) -> Callable[[Turn], Turn]:
-    """Register a function that converts the given types of modules; types from optional libraries are given as
-    strings."""
+    """Register a function that converts the given types of modules (strings for types from optional libraries)."""
 
     def register(turn: Turn) -> Turn:
         _TURNS.update(dict.fromkeys(kinds, turn))
