@@ -88,7 +88,7 @@ def many_left_out(left: int, n: int) -> bool:
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
+    """Return the largest power of two below `batch_size` with which full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)

@@ -1,8 +1,8 @@
 """Transform images together with their label maps or boxes.
 
 A label map is an int64 array [H, W] of classes or object numbers, with `IGNORED` at pixels that are not evaluated. Data
-sets may store label maps as int16. Boxes are a float32 array [M, 5] with rows (class, x0, y0, x1, y1) in input pixels,
-padded with rows of -1.
+sets may store label maps as int16. Boxes are a float32 array [M, 5] of rows (class, x0, y0, x1, y1) in input pixels,
+with -1 in padding rows.
 """
 
 from collections.abc import Callable
@@ -139,7 +139,7 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
 
     The upper left corner of the view moves in a straight line at constant speed from point a to point b. At step t, the
     corner of the view is at the pixel nearest to a + (b - a)·t/(T - 1). Points a and b are drawn uniformly at random,
-    with the view always inside the image.
+    such that the view is always inside the image.
 
     >>> import numpy as np
     >>> import torch

@@ -86,10 +86,10 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Decode EVT 3.0, in which time, row and column are written only when they change.
 
-    An event is either a word with x and polarity, or a bit in a vector. Each of the 12 or 8 bits of a vector represents
-    a pixel. The first vector begins at the base pixel, and each later vector begins after the previous vector. The time
-    has 24 bits, split over two words, and wraps around at 2^24. Events that precede the first time or the first row are
-    omitted.
+    An event is either a word with x and polarity, or a bit in a vector. A vector has 12 or 8 bits, each of which is set
+    if a pixel has an event. The first vector begins at the base pixel, and each later vector begins after the previous
+    vector. The time has 24 bits, split over two words, and wraps around at 2^24. Events that precede the first time or
+    the first row are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]

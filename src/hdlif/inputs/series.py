@@ -55,8 +55,8 @@ class Part:
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
     """Return the time series in a file, which contains either one time series or an array of several.
 
-    Several time series are stored as a .npy array [N, T, C] or in a .npz file as `x` [N, T, C], or as `x` [N, T] if
-    there is one channel.
+    Several time series are stored as an array [N, T, C] in a .npy file, or as `x` in a .npz file. For one channel, `x`
+    may be [N, T].
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)

@@ -46,8 +46,8 @@ def detector(
 
     Stage i has `blocks[i]` blocks with `width`·2^i channels at a stride of 4·2^i pixels. From the last stage to the
     finest level, the neck normalises and upsamples each map and adds it to the map of the previous stage. Each level
-    ends with a head, which consists of a neuron layer, a 3x3 convolution, a batch norm, a neuron layer and an fp32 1x1
-    convolution. For each location, a head computes K class logits and four distances.
+    ends with a head: a neuron layer, a 3x3 convolution, a batch norm, a neuron layer and an fp32 1x1 convolution. For
+    each location, a head computes K class logits and four distances.
 
     >>> import torch
     >>> from hdlif.models import detector

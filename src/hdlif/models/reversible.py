@@ -68,15 +68,15 @@ class _Round(torch.autograd.Function):
 class ReversibleBlock(Temporal):
     """A reversible block on two streams of real-valued currents, each with half the channels of `x` [K, B, C, H, W].
 
-    The block computes y1 = x1 + f(x2) and y2 = x2 + g(y1), and the inverse is x2 = y2 - g(y1) and x1 = y1 - f(x2).
+    The block computes y1 = x1 + f(x2) and y2 = x2 + g(y1). The inverse is x2 = y2 - g(y1) and x1 = y1 - f(x2).
 
     Each of f and g consists of a neuron layer, a 3x3 convolution and a batch norm on C/2 channels. Random layers are
     not allowed in f and g.
 
-    In floating point, (y1 - f) + f differs slightly from y1, so a neuron near its threshold may fire in only one of the
-    forward and backward passes. To prevent such mismatches between the two passes, x, f and g are rounded to a grid. In
-    float32, sums on the grid and the inverse are exact for currents of up to 2^24 grid steps. With a grid step of
-    2^-16, currents of up to 2^8 are therefore exact.
+    In floating point, (y1 - f) + f differs slightly from y1. A neuron near its threshold may therefore fire in only one
+    of the forward and backward passes. To prevent such mismatches between the two passes, x, f and g are rounded to a
+    grid. In float32, sums on the grid and the inverse are exact for currents of up to 2^24 grid steps. With a grid step
+    of 2^-16, currents of up to 2^8 are therefore exact.
 
     >>> import torch
     >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential

@@ -204,7 +204,7 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 
 class _Measured:
-    """The per-file sums of pixels and of squared pixels, as int64 [N, C], and optionally the pixels.
+    """The sums of pixels and squared pixels in each file, as int64 [N, C], and optionally the pixels.
 
     `sizes` [N, 2] contains the height and width of each resized image without letterbox padding. The sums exclude
     letterbox padding.

@@ -44,7 +44,7 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 320 training, `validation` validation and 100 test images (1x8x8) of ten classes.
+    """Generate 320 images for training, `validation` for validation and 100 for testing (1x8x8, ten classes).
 
     Each class is a fixed pattern of 2x2 tiles with values 0 and 160, with uniform noise from 0 to 95 added to each
     pixel.
@@ -74,11 +74,11 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 480 training, `validation` validation and 150 test time series with 2 channels and 32 steps.
+    """Generate 480 time series for training, `validation` for validation and 150 for testing (2 channels, 32 steps).
 
     In class c, one channel is a·sin(2π·t / period_c + φ), and the other channel is shifted by a quarter period.
-    Amplitude a (0.6 to 1.4) and phase φ are random, and normal noise with standard deviation 0.3 is added to all
-    values.
+    The amplitude a (0.6 to 1.4) and the phase φ are random, and normal noise with standard deviation 0.3 is added to
+    all values.
 
     >>> from hdlif.data import sines
     >>> sets = sines(validation=90)
@@ -254,10 +254,10 @@ def mackey_glass(
 def series(n: int, start: float) -> NDArray[np.float64]:
     """Solve the Mackey-Glass equation for x(0), x(1), ..., x(n - 1), with x(t) = `start` for t <= 0.
 
-    The equation dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), is solved by the classical Runge-Kutta method
-    with 10 steps per unit of time. The delayed value in the middle of a step is interpolated by a cubic polynomial
-    through four neighbours. The solver uses only basic arithmetic, so the chaotic time series is the same on every
-    machine.
+    The equation is dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10). The solver is the classical Runge-Kutta
+    method with 10 steps per unit of time. The delayed value in the middle of a step is interpolated by a cubic
+    polynomial through four neighbours. The solver uses only basic arithmetic, so the chaotic time series is the same on
+    every machine.
     """
     lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
 
