@@ -230,7 +230,7 @@ def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str],
 def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
     """Raise `DataError` unless every class has training samples.
 
-    If `split` is not empty, the error suggests this option as a fix.
+    The error suggests the option `split` as a fix unless `split` is empty.
     """
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):

@@ -1,4 +1,4 @@
-"""The paper's pre-activation (membrane-shortcut) ResNets, reversible ResNets and ResNet-19, of any width."""
+"""The paper's pre-activation (membrane-shortcut) ResNets, reversible ResNets, and ResNet-19."""
 
 from collections.abc import Callable, Mapping, Sequence
 

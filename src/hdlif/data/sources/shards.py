@@ -1,7 +1,7 @@
 """Read the user's own samples from WebDataset tar shards, such as KEY.png with a label in KEY.cls or KEY.json.
 
-hdlif reads the headers of every shard once at the start of a command. Because any sample can then be read directly, the
-order of an epoch depends only on (seed, epoch).
+hdlif reads the headers of every shard once at the start of a command. Any sample can be read directly, so the order of
+the samples in an epoch depends only on (seed, epoch).
 """
 
 import glob
