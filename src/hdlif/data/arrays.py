@@ -1,4 +1,4 @@
-"""Read the user's own arrays of inputs, targets, groups and parts."""
+"""Read the user's own arrays of inputs, targets, groups and splits."""
 
 import os
 from collections.abc import Callable, Collection
@@ -22,7 +22,7 @@ _OPTIONAL = ("group", "part")
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays of N samples, with float32 inputs x [N, ...], targets y, and optional groups and parts."""
+    """Arrays for N samples, with float32 inputs `x` [N, ...], targets `y`, and optional groups and splits."""
 
     layout: str
     x: Floats
@@ -32,7 +32,7 @@ class Arrays:
 
 
 def are_arrays(place: Path) -> bool:
-    """Return whether the path is a .npz file or a folder that contains x.npy."""
+    """Return whether the path points to a .npz file or to a folder that contains x.npy."""
     return place.suffix.lower() == ".npz" or os.path.lexists(place / "x.npy")
 
 
@@ -44,7 +44,7 @@ def arrays_at(
     *,
     read_x: Callable[[NDArray[Any]], Floats] = finite,
 ) -> Arrays:
-    """Read x, y and, if present, group [N] and part [N] from a .npz file or a folder of .npy files.
+    """Read the arrays `x`, `y` and, if present, `group` [N] and `part` [N] from a .npz file or a folder of .npy files.
 
     Args:
         dimensions: accepted numbers of dimensions of x, described by `accepted`.

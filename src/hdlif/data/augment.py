@@ -1,8 +1,8 @@
-"""Implement random transforms as pure functions of a batch and 64 random bits per sample.
+"""Random transforms that are pure functions of a batch and 64 random bits per sample.
 
-Images with equal random parameters are transformed in one operation. Transforms with many random draws call torchvision
-for each image, with torch's generator seeded by the image's bits. Every transform treats all T·2 maps of an event
-sample identically.
+Images with identical random parameters are transformed in one operation. Transforms with many random draws call
+torchvision once per image, with torch's generator seeded by the image's bits. Every transform changes all T·2 maps of
+an event sample in the same way.
 """
 
 import math
@@ -33,7 +33,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform of training samples, with properties that determine how it is applied.
+    """A transform for training samples, and the properties that determine how `hdlif` applies the transform.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):
@@ -77,16 +77,16 @@ def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
-    """Shift each image randomly by up to 1/14 of each side, like torchvision's RandomCrop.
+    """Shift each image by a random offset of up to 1/14 of each side, like torchvision's RandomCrop.
 
-    The limit is 2 pixels for 28x28 and 32x32 images, and 1 pixel for 8x8 images. Uncovered areas are filled with zeros
-    or `Samples.fill`.
+    The limit is 2 pixels for 28x28 and 32x32 images, and 1 pixel for 8x8 images. Uncovered areas are filled with
+    `Samples.fill`, or with zeros if `fill` is None.
     """
     return _moved(pixels, bits, part=14)
 
 
 def crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Shift each image randomly by up to 1/8 of each side, like RandomCrop(32, padding=4) for 32x32 images."""
+    """Shift each image by up to 1/8 of each side at random, like RandomCrop(32, padding=4) for 32x32 images."""
     return _moved(pixels, bits, part=8)
 
 
@@ -104,12 +104,12 @@ def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
 
 
 def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
-    """Convert 32 random bits to an offset in -most..most that is uniform to within one part in 10**6."""
+    """Convert 32 random bits to an offset between -`most` and `most`, distributed uniformly to within 1 in 10**6."""
     return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Set a `side` x `side` square around a random pixel of each image to 0, as in Cutout."""
+    """Set a square of `side` x `side` pixels around a random pixel of each image to 0, as in Cutout."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -123,8 +123,9 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
     """Apply two transforms, drawn with replacement from roll, rotation and cutout, to all channels of each sample.
 
-    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation turns the maps by up to 30 degrees over
-    zeros, with nearest-neighbour interpolation. A cutout sets a square with a third of the image's width to 0.
+    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation turns the maps by up to 30 degrees with
+    nearest-neighbour interpolation, and pads with zeros. A cutout zeroes a square whose side is a third of the image's
+    width.
     """
     turns = expanded(bits, 4)
     for kind, amount in ((turns[:, 0], turns[:, 1]), (turns[:, 2], turns[:, 3])):
@@ -154,14 +155,14 @@ def _rotate(x: Tensor, bits: Bits) -> Tensor:
 
 
 def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "imagenet"]) -> Tensor:
-    """Apply a random sub-policy of AutoAugment (Cubuk et al. 2019) to each uint8 image, which has 1 or 3 channels."""
+    """Apply a random sub-policy of AutoAugment (Cubuk et al. 2019) to each uint8 image with 1 or 3 channels."""
     from torchvision.transforms import v2
 
     return of_each(v2.AutoAugment(v2.AutoAugmentPolicy(policy)), list(pixels), bits)
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
-    """Resize a random crop of each image to size x size, like torchvision's RandomResizedCrop.
+    """Resize a random crop of each image to `size` x `size`, like torchvision's RandomResizedCrop.
 
     The crop covers 8 to 100 % of the image's area, with an aspect ratio between 3:4 and 4:3.
     """
@@ -176,7 +177,7 @@ def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def recoloured(pixels: Tensor, bits: Bits, *, strength: float) -> Tensor:
-    """Multiply brightness, contrast and saturation by random factors in 1-strength..1+strength, like ColorJitter."""
+    """Multiply brightness, contrast and saturation by random factors between 1 - `strength` and 1 + `strength`."""
     from torchvision.transforms import v2
 
     return of_each(v2.ColorJitter(strength, strength, strength), list(pixels), bits)
@@ -192,20 +193,20 @@ def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
 
 
 def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Add normal noise with standard deviation σ to each normalised value: x + σ·n."""
+    """Add normally distributed noise with standard deviation σ to each normalised value."""
     return of_each(lambda one: one + deviation * torch.randn(one.shape), list(x), bits)
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Multiply each normalised channel of a time series by a normally distributed factor: (1 + σ·n)·x."""
+    """Multiply each normalised channel of a time series by a random factor 1 + σ·n, with normally distributed n."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Rotate the axes of sensors with three channels (x, y and z) in raw time series.
+    """Rotate raw time series from three-channel sensors (x, y and z) in space.
 
-    All sensors of a sample are rotated about the random vector σ·n by |σ·n| radians. Raises `DataError` unless the
-    number of channels is a multiple of three.
+    All sensors in a sample are rotated by |σ·n| radians about the random vector σ·n, with normally distributed n.
+    Raises `DataError` unless the number of channels is a multiple of three.
     """
     if x.shape[1] % AXES:
         raise DataError(f"rotate needs three channels (x, y, z) per sensor; the series has {x.shape[1]}")
@@ -277,7 +278,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class OwnTransform:
-    """A callable that applies `transform` to each sample, with torch's generator seeded by the sample's random bits.
+    """A callable that applies `transform` to each sample after seeding torch's generator with the sample's random bits.
 
     Raises:
         DataError: `transform` fails, or does not return a tensor of the sample's shape and type.
@@ -307,7 +308,7 @@ class OwnTransform:
 
 
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
-    """Return an augmentation that applies `transform`, which may have attributes `normalised` and `costly`.
+    """Return an augmentation that applies `transform`, which may have the attributes `normalised` and `costly`.
 
     Transforms from torchvision.transforms.v2 also move label maps and boxes. A custom transform leaves label maps and
     boxes unchanged if its attribute `keeps_places` is true.

@@ -1,4 +1,4 @@
-"""Convert boxes from annotation files to targets for object detection."""
+"""Convert the boxes in annotation files to targets for object detection."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """An annotated object, with a class, box corners and a position in the annotation file."""
+    """An annotated object, with a class, the corners of a box and a position in the annotation file."""
 
     label: str
     corners: Corners
@@ -51,7 +51,7 @@ class BoxedImage:
 
 @dataclass(frozen=True)
 class Annotations:
-    """The annotated images of a folder, with a description of the layout and any classes that the files list."""
+    """The annotated images in a folder, with a description of the layout and any classes that the files list."""
 
     images: tuple[BoxedImage, ...]
     words: str
@@ -77,9 +77,9 @@ class PlacedBoxes:
 
 
 def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
-    """Convert boxes to pixel coordinates, and clip them to an image of width x height pixels.
+    """Convert boxes to pixel coordinates, and clip them to an image of `width` x `height` pixels.
 
-    Duplicate boxes, and boxes without area after clipping, are omitted.
+    Duplicate boxes and boxes that have no area after clipping are omitted.
 
     Raises:
         Unreadable: the annotation is for another image size, or has more than `MOST_BOXES` boxes.
@@ -126,14 +126,14 @@ def read_number(text: object, what: str) -> float:
 
 
 def read_label(text: object, what: str) -> str:
-    """Check that a class name is printable text, and return it. Raises `Unreadable`."""
+    """Return a class name after checking that it is printable text. Raises `Unreadable`."""
     if not isinstance(text, str) or not text or len(text) > MOST_BOXES or not text.isprintable():
         raise Unreadable(f"{what} is {str(text)[:40]!r}; expected the name of a class in printable text")
     return text
 
 
 def pad_rows(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack the box rows [M_i, 5] of N images into an array [N, M, 5], padded with -1 to the largest M_i."""
+    """Stack the box rows [M_i, 5] of N images into an array [N, M, 5], where M is the largest M_i, and pad with -1."""
     most = max(map(len, rows), default=0)
     found = np.full((len(rows), max(most, 1), 5), -1, np.float32)
     for place, one in enumerate(rows):

@@ -26,7 +26,7 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for data in the rows of a table.
+    """A request for data that are stored as rows of a table.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
@@ -56,13 +56,13 @@ class Tabular(Placed):
 
     @property
     def known_columns(self) -> tuple[str, ...]:
-        """The input columns of an existing network, which are matched by name if a file has a header."""
+        """The input columns of an existing network, which are matched by name if the file has a header."""
         return self.known.columns if self.known else ()
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a table, with inputs, targets, groups and a description."""
+    """Inputs, targets and groups from the rows of a table, with a description."""
 
     table: Table
     classes: list[str] | None
@@ -72,7 +72,7 @@ class TableRows:
 
 
 def rows_of(place: Path, request: Tabular) -> TableRows:
-    """Read the columns of a table that contain inputs, targets or groups. Raises `DataError`."""
+    """Read the input, target and group columns of a table. Raises `DataError`."""
     group, columns, known, wanted = request.group, request.columns, request.known_columns, request.wanted
     text = text_columns(place, request.label, group, labelled=wanted.classes)
     if columns is not None:
@@ -109,9 +109,9 @@ def said_of(label: str | None, group: str | None) -> str:
 
 
 def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """Return the names of the class column, if `labelled`, and of the group column, if any.
+    """Return the name of the class column if `labelled` is true, and the name of the group column if there is one.
 
-    Raises `DataError` if classes and groups are in the same column.
+    Raises `DataError` if the class column and the group column are the same.
     """
     text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
     if len(set(text)) < len(text):
@@ -120,7 +120,7 @@ def text_columns(place: Path, label: str | None, group: str | None, *, labelled:
 
 
 def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
-    """Describe how to omit the column `odd` of a table whose text columns are `text`."""
+    """Describe how to omit the column `odd` from a table whose text columns are `text`."""
     header = header_of(content, suffix)
     return leaving_out(header and [name for name in header if name not in text], {odd})
 
@@ -186,5 +186,5 @@ def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted
 
 
 def line_word(place: Path) -> str:
-    """Return the unit of `Table.lines`, which is "row" for a Parquet file and "line" for a text file."""
+    """Return the word for an entry of `Table.lines`: "row" for a Parquet file, and "line" for a text file."""
     return "row" if place.suffix.lower() == PARQUET else "line"

@@ -1,6 +1,6 @@
-"""Generate counter-based random numbers, which require no saved state.
+"""Counter-based random numbers, which do not depend on a stored generator state.
 
-The bits mix(mix(mix(mix(seed) + epoch) + stream) + index) do not depend on batch size, worker or earlier draws.
+The random bits mix(mix(mix(mix(seed) + epoch) + stream) + index) do not depend on batch size, worker or earlier draws.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int)
 
 
 def expanded(bits: Bits, count: int) -> Bits:
-    """Derive `count` independent draws from each entry of `bits` [B], as [B, count]."""
+    """Derive `count` independent draws from each entry of `bits` [B], and return them as [B, count]."""
     counters: Bits = np.arange(1, count + 1, dtype=np.uint64)
     return _mix(bits[:, None] + counters)
 
@@ -56,7 +56,7 @@ def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bi
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """Divide `n` samples in random order into the batches of one epoch, as index tensors [batch_size].
+    """Divide `n` samples in random order into the batches of one epoch, and return index tensors [batch_size].
 
     The order of the samples depends only on (seed, epoch). The last batch is shorter if `batch_size` does not divide
     `n`.
@@ -83,12 +83,12 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
 
 
 def many_left_out(left: int, n: int) -> bool:
-    """Return whether `left`, the number of samples outside full batches, is at least a tenth of `n`."""
+    """Return whether `left`, the number of samples outside the full batches, is at least a tenth of `n`."""
     return 10 * left >= n
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
+    """Return the largest power of two below `batch_size` with which full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)
@@ -102,7 +102,7 @@ def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:
-    """Return a random generator for a part of a generated data set, seeded with (draw, part)."""
+    """Return a random generator, seeded with (draw, part), for one split of a generated data set."""
     bits = random_bits(np.zeros(1, np.int64), seed=draw, epoch=0, stream=part)
     return torch.Generator().manual_seed(int(bits[0] >> np.uint64(1)))
 
@@ -110,7 +110,7 @@ def part_generator(draw: int, part: int) -> torch.Generator:
 def _mix(bits: Bits) -> Bits:
     """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits.
 
-    The function applies these operations to z, modulo 2**64:
+    The function applies the following operations to z, modulo 2**64:
 
         z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
         z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31

@@ -1,8 +1,8 @@
-"""Cache frames of event-camera recordings, and write the manifest of the recordings.
+"""Cache the frames of event-camera recordings, and write a manifest of the recordings.
 
-The manifest ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. The folder ROOT/hdlif_frames/
-contains one array of frames for each conversion of a data set. The file name of each array of frames contains a digest
-of everything that determines the frames.
+The manifest ROOT/SET/hdlif_split.json contains the split and the SHA-256 of every file. The folder ROOT/hdlif_frames/
+contains one array of frames for each data set and set of conversion settings. The file name of each array of frames
+contains a digest of everything that determines the frames.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ CACHE = "hdlif_frames"
 
 @dataclass(frozen=True)
 class Clip:
-    """A sample that consists of a recording, or of the recording's events at `start` <= t < `end` in microseconds."""
+    """A sample that consists of a complete recording, or of the events with `start` <= t < `end` in microseconds."""
 
     file: str
     label: int
@@ -46,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    """An event-camera data set on disk; clips of the same file are adjacent."""
+    """An event-camera data set on disk, in which clips of the same file are adjacent."""
 
     name: str
     folder: Path
@@ -65,10 +65,10 @@ def frames_of(events: Events, clip: Clip) -> Events:
 
 
 def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
-    """Return the path of a file with the frames [N, T·2, H, W] of all clips, and write the file if it is missing.
+    """Return the path of a file with the frames [N, T·2, H, W] of all clips, creating the file if necessary.
 
-    Training clips come first, followed by test clips. Event counts are uint16, or float32 if `size` is set. With
-    `size`, each map of counts is resized to size x size (bilinear, antialiased).
+    Training clips come first, followed by test clips. Event counts are stored as uint16, or as float32 if `size` is
+    set. If `size` is set, each map of counts is resized to `size` x `size` (bilinear, antialiased).
 
     Raises:
         DataError: a recording is damaged or differs from the manifest, or the frames cannot be written.
@@ -120,7 +120,7 @@ def write_frames(
 
 
 def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
-    """Return whether a file contains frames of the given shape and data type."""
+    """Return whether a file contains frames with the given shape and data type."""
     try:
         frames = _opened(path)
     except DataError:
@@ -144,7 +144,7 @@ def _opened(path: Path) -> NDArray[Any]:
 def _make(
     recordings: Recordings, clips: Sequence[Clip], out: NDArray[Any], *, time_steps: int, binning: Binning
 ) -> dict[str, str]:
-    """Fill `out` with the frames of all clips, and return the SHA-256 of every file."""
+    """Fill `out` with the frames of all clips, and return the SHA-256 of each recording."""
     known = _known_hashes(recordings)
     hashes: dict[str, str] = {}
     place = 0
@@ -178,7 +178,7 @@ def _make(
 
 
 def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
-    """Convert event counts [T·2, H, W] to the size and data type of `out`."""
+    """Resize event counts [T·2, H, W] to the size of `out`, and convert them to the data type of `out`."""
     if out.dtype == np.float32:
         from torchvision.transforms.v2 import functional as F
 
@@ -210,7 +210,7 @@ def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
 
 
 class EventFrames(Samples):
-    """Samples of event frames in the rows `places` [N] of a file that `cached_frames` wrote."""
+    """Samples of event frames, stored in the rows `places` [N] of a file that `cached_frames` wrote."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class EventFrames(Samples):
         self.frames = stepwise(time_steps)
 
     def resized(self, size: int) -> Self:
-        """Return samples whose frames are resized to size x size when they are read."""
+        """Return samples whose frames are resized to `size` x `size` on reading."""
         return self._changed(size=size)
 
     def read(self, indices: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Read encoded samples by number from the files of a folder or from tar shards."""
+"""Read encoded samples by index from the files in a folder or from tar shards."""
 
 import errno
 import os
@@ -19,19 +19,19 @@ _MOST_HEADER = 2**16
 
 
 class ByteSource(Protocol):
-    """Protocol for access to the encoded samples 0..N-1 of a data set."""
+    """Protocol for reading the encoded samples 0 to N-1 of a data set."""
 
     def encoded(self, place: int) -> bytes:
         """Return the bytes of a sample. Raises `OSError` if the sample is unreadable or larger than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
-        """Return the location of a sample for error messages."""
+        """Return the location of a sample for use in error messages."""
 
 
 class Folder:
     """Files in one folder.
 
-    One array stores all paths, because worker processes would copy individual Python strings.
+    All paths are stored in one array, because each worker process would copy individual Python strings.
     """
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
@@ -49,7 +49,7 @@ class Folder:
 
 
 class Shards:
-    """Samples in tar files, located by int64 arrays [N] of shard numbers, byte offsets and sizes."""
+    """Samples in tar files, with the shard number, byte offset and size of each sample in int64 arrays [N]."""
 
     def __init__(
         self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
@@ -79,7 +79,7 @@ class Member:
 
 
 class _Headers:
-    """A wrapper of a tar file that limits the size of the headers that `tarfile` reads."""
+    """A wrapper around a tar file that limits the size of the headers that `tarfile` reads."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.seek, self.tell, self._file = file.seek, file.tell, file

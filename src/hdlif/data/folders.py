@@ -1,11 +1,11 @@
-"""List files in class folders, ROOT/CLASS/ or ROOT/PART/CLASS/, or files in a table of targets.
+"""List files from class folders (ROOT/CLASS/ or ROOT/PART/CLASS/) or from a table of targets.
 
-Class folders may contain subfolders. Links are followed, but a cycle of links raises an error. Files and folders whose
-names begin with a dot are skipped. Files with unsupported suffixes are counted but not listed.
+Class folders may contain subfolders. Symbolic links are followed, but a cycle of links raises an error. Files and
+folders whose names start with a dot are skipped. Files with unsupported suffixes are counted but not listed.
 
 A table of targets is a .csv or .parquet file with one row per sample file. The column "file" contains the exact path of
-each file relative to the folder, with / as separator. The other columns of the table contain classes, values or labels.
-The table may also contain a column "part" (train, val or test) and a column of groups.
+each file, relative to the folder and with / as separator. The other columns of the table contain classes, values or
+labels. Optional columns contain the split ("part": train, val or test) and the group of each file.
 """
 
 import os
@@ -42,7 +42,7 @@ class Walk:
     seen: int = 0
 
     def entries(self, folder: Path) -> Iterator[tuple[str, bool]]:
-        """Yield the name of each entry of a folder, and whether the entry is a folder. Raises `DataError`."""
+        """Yield the name of each entry in a folder, and whether the entry is a folder. Raises `DataError`."""
         try:
             with os.scandir(folder) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]
@@ -100,7 +100,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def laid_out(root: Path, suffixes: Collection[str], *, what: str = "image") -> Layout:
-    """Find the classes in a folder, and the files of each class.
+    """Find the classes in a folder, and list the files of each class.
 
     Args:
         suffixes: suffixes of the files, in lower case.
@@ -146,9 +146,9 @@ def check_folder(root: Path, fix: str) -> None:
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
-    """Return the parts of the subfolders that are named "train", "val" or "test", with training first.
+    """Return the split of each subfolder named "train", "val" or "test", with training first.
 
-    The result is empty unless "train" is the only folder or exists together with another part.
+    The result is empty unless "train" exists, either alone or with another split.
     """
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
@@ -188,7 +188,7 @@ def _of_classes(
 
 @dataclass(frozen=True, kw_only=True)
 class Listed(Placed):
-    """A request for files that are sorted into class folders or listed in a table of targets.
+    """A request for files that are organised in class folders or listed in a table of targets.
 
     Attributes:
         targets: path of the table of targets, relative to the folder. The default is the only table in the folder, if
@@ -228,7 +228,7 @@ class Listed(Placed):
         return laid_out(place, suffixes, what=what)
 
     def _only_table(self, place: Path) -> Path | None:
-        """Return the only table in a folder, or None if no table is needed."""
+        """Return the single table in a folder, or None if the folder needs no table of targets."""
         found = sorted(Walk(()).entries(place))
         folders = [name for name, is_folder in found if is_folder]
         tables = [name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in SUFFIXES]
@@ -294,7 +294,7 @@ def _given(place: Path, targets: str) -> Path:
 
 
 def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple[Table, bool]:
-    """Read the columns that a recipe specifies, and return whether a column of parts exists."""
+    """Read the columns that a recipe specifies, and return whether the table has a column of splits."""
     content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
     try:
         divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *columns)
@@ -308,7 +308,7 @@ def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple
 def _check_files(
     place: Path, path: Path, table: Table, listed: Sequence[str], names: Collection[str], what: str
 ) -> None:
-    """Raise `DataError` unless each file has exactly one row in the table of targets, and each row has a file."""
+    """Raise `DataError` unless each file has exactly one row in the table of targets and each row refers to a file."""
     line, there = line_word(path), set(names)
     first: dict[str, int] = {}
     for number, name in zip(table.lines, listed, strict=True):

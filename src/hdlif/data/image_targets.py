@@ -1,8 +1,8 @@
 """Transform images together with their label maps or boxes.
 
-A label map is an int64 array [H, W] of classes or object numbers, with `IGNORED` at pixels that do not count. Data sets
-may store label maps as int16. Boxes are float32 [M, 5], with rows (class, x0, y0, x1, y1) in input pixels and padding
-rows of -1.
+A label map is an int64 array [H, W] of classes or object numbers, with `IGNORED` at pixels that are not evaluated. Data
+sets may store label maps as int16. Boxes are a float32 array [M, 5] of rows (class, x0, y0, x1, y1) in input pixels,
+with -1 in padding rows.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ LEAST_SEEN = 0.25
 
 
 def check_located(labels: Tensor, located: Located) -> None:
-    """Raise `ShapeError` unless labels are maps [N, H, W] or boxes [N, M, 5]."""
+    """Raise `ShapeError` unless the labels are maps [N, H, W] or boxes [N, M, 5]."""
     if located == "map":
         fits, accepted = labels.ndim == 3 and labels.dtype in (torch.int16, torch.int64), "torch.int64 [N, H, W]"
     else:
@@ -43,9 +43,9 @@ def check_located(labels: Tensor, located: Located) -> None:
 
 
 def moved(x: Tensor, y: Tensor, bits: Bits, *, together: Together, located: Located) -> tuple[Tensor, Tensor]:
-    """Transform images [B, C, H, W] and their targets [B, ...] with a generator seeded by each image's bits.
+    """Transform images [B, C, H, W] and targets [B, ...], with torch's generator seeded by each image's bits.
 
-    Boxes are clipped to the image, and dropped if a clipped side is shorter than `MIN_SIDE`.
+    Boxes are clipped to the image, and are dropped if a clipped side is shorter than `MIN_SIDE`.
     """
     transform = together(*x.shape[-2:])
     pairs = seeded(lambda pair: _moved_one(*pair, transform, located), list(zip(x, y, strict=True)), bits)
@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Return a RandomCrop that shifts images by up to 1/part of each side, padded with zeros or `IGNORED`."""
+    """Return a RandomCrop with shifts of up to 1/`part` of each side, padded with 0, or with `IGNORED` in masks."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -101,13 +101,13 @@ def shifted(height: int, width: int, *, part: int) -> Any:
 
 
 def resized_crop(height: int, width: int) -> Any:
-    """Return a RandomResizedCrop that crops 25 to 100 % of an image's area and resizes the crop to full size."""
+    """Return a RandomResizedCrop that crops 25 to 100 % of an image's area and resizes the crop to the image's size."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional
 
     class ResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]
-        """A RandomResizedCrop that resizes masks exactly; torchvision's NEAREST shifts masks by half a pixel."""
+        """A RandomResizedCrop that resizes masks without the half-pixel shift of torchvision's NEAREST."""
 
         def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
             if not isinstance(inpt, tv_tensors.Mask):
@@ -120,7 +120,7 @@ def resized_crop(height: int, width: int) -> Any:
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:
-    """Return a RandomAffine that zooms by 1/largest..largest about the centre and shifts by up to 1/10 of each side."""
+    """Return a RandomAffine that zooms by 1/`largest` to `largest` and shifts by up to 1/10 of each side."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -135,11 +135,11 @@ def zoomed(height: int, width: int, *, largest: float) -> Any:
 
 
 def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Move a view across each image, and return the visible part and boxes at each time step.
+    """Move a view across each image, and return the pixels and boxes inside the view at each time step.
 
-    The upper left corner of the view moves in a straight line at constant speed from a to b. At step t, the corner of
-    the view is at the pixel nearest to a + (b - a)·t/(T - 1). The points a and b are uniformly random, with the view
-    always inside the image.
+    The upper left corner of the view moves in a straight line at constant speed from point a to point b. At step t, the
+    corner of the view is at the pixel nearest to a + (b - a)·t/(T - 1). Points a and b are drawn uniformly at random,
+    such that the view is always inside the image.
 
     >>> import numpy as np
     >>> import torch

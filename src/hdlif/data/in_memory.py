@@ -1,4 +1,4 @@
-"""Store samples in memory: images as bytes, and time series or table rows as float32."""
+"""Store images as bytes, and time series or table rows as float32, in memory."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -14,7 +14,7 @@ from hdlif.inputs import fitting
 
 
 class _InMemory(Samples):
-    """Base class for samples [N, C, ...] that are stored in memory and normalised per channel."""
+    """Base class for samples [N, C, ...] in memory that are normalised per channel."""
 
     DTYPE: ClassVar[torch.dtype]
     WHOLE: ClassVar[int]
@@ -52,12 +52,12 @@ class _InMemory(Samples):
         return self.values[indices]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Normalise raw samples in float32, exactly as for a deployed network."""
+        """Normalise raw samples in float32, exactly as the runtime normalises the input of a deployed network."""
         return normalised(raw, self.mean, self.std, whole=self.WHOLE)
 
 
 class Images(_InMemory):
-    """Labelled images in memory, normalised on reading as x = (augmented pixels / 255 - mean) / std.
+    """Labelled images in memory, normalised to x = (augmented pixels / 255 - mean) / std on reading.
 
     >>> import torch
     >>> from hdlif.data import Images
@@ -85,7 +85,7 @@ class Images(_InMemory):
         return self.values
 
     def resized(self, size: int) -> Self:
-        """Return the images resized to size x size, with augmentation and frames unchanged."""
+        """Return the images resized to `size` x `size`, with augmentation and frames unchanged."""
         from torchvision.transforms.v2 import functional as F
 
         return self._changed(values=F.resize(self.values, [size, size], antialias=True))
@@ -98,7 +98,7 @@ class SeriesSamples(_InMemory):
 
 
 def normalised(raw: Tensor, mean: Sequence[float], std: Sequence[float], *, whole: int = 255) -> Tensor:
-    """Return (raw / whole - mean) / std in float32 for raw samples [B, C, H, W], with mean and std per channel."""
+    """Return (raw / whole - mean) / std in float32 for raw samples [B, C, H, W], with `mean` and `std` per channel."""
     return torch.from_numpy(fitting.normalised(raw.numpy(), mean, std, whole=whole))
 
 
@@ -112,7 +112,7 @@ def sets_in_memory(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Create data sets from three pairs (raw samples, labels), and augment only the training samples."""
+    """Create data sets from three pairs of raw samples and labels, with augmentation of the training samples only."""
     train, validation, test = parts
     channels, height, width = train[0].shape[1:]
     return DataSets(

@@ -1,4 +1,4 @@
-"""Define samples of the user's own data, and the manifest of files that a training run stores."""
+"""Samples of the user's own data, and the manifest of files that a training run stores."""
 
 import hashlib
 import json
@@ -44,19 +44,19 @@ class Sample:
 
     @property
     def below(self) -> str:
-        """The path of the file, relative to the class folder."""
+        """The path of the file relative to the class folder."""
         return self.name.split("/", 1 if self.part is None else 2)[-1]
 
     @property
     def steps(self) -> Floats:
-        """The values of a sample that has been read."""
+        """The values of a sample that is already in memory."""
         assert self.values is not None
         return self.values
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A manifest entry for one file, with size, class, part, and the SHA-256 of content and target."""
+    """A manifest entry for one file, with the size, the class, the split, and the SHA-256 of the content and target."""
 
     file: str
     bytes: int
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files that a training run uses, sorted by path, and the unreadable files that were omitted."""
+    """The files that a training run uses, sorted by path, and the unreadable files that it omits."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
@@ -84,12 +84,12 @@ class Manifest:
         return hashlib.sha256(json.dumps([entry.as_dict() for entry in self.entries]).encode()).hexdigest()
 
     def counts(self) -> dict[str, dict[Part, int]]:
-        """Count files by class and part."""
+        """Return the number of files by class and split."""
         seen = Counter((entry.label, entry.part) for entry in self.entries)
         return {label: {part: seen[label, part] for part in PARTS} for label in sorted({e.label for e in self.entries})}
 
     def text(self) -> str:
-        """Return the manifest as JSON text with one line per file."""
+        """Return the manifest as JSON, with one line per file."""
         lines = ",\n".join(f"  {json.dumps(entry.as_dict())}" for entry in self.entries)
         return (
             f'{{\n "digest": "{self.digest}",\n "skipped": {json.dumps(self.skipped)},\n "files": [\n{lines}\n ]\n}}\n'
@@ -97,7 +97,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest written with `Manifest.text`. Raises `DataError` if the file is missing or invalid."""
+    """Read a manifest that was written with `Manifest.text`. Raises `DataError` if the file is missing or invalid."""
     try:
         content = json.loads(read_regular(path, most=MOST_BYTES))
         entries = tuple(_entry(fields) for fields in content["files"])
@@ -118,7 +118,7 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
 
 
 def changes(before: Manifest, after: Manifest) -> str:
-    """Describe how two manifests differ, as in "1 added (a.png), 1 changed (c.png)"; return "" if they are equal."""
+    """Describe how two manifests differ, as in "1 added (a.png), 1 changed (c.png)", or return "" if they are equal."""
     then, now = ({entry.file: entry for entry in manifest.entries} for manifest in (before, after))
     both = sorted(then.keys() & now.keys())
 

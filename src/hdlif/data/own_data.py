@@ -1,7 +1,7 @@
-"""Create data sets from samples of the user's own data.
+"""Create data sets from the user's own samples.
 
-Each source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to training,
-validation or test, and normalises the targets. `OwnData` describes the divided samples and creates the data sets.
+Each source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to the training,
+validation or test split, and normalises the targets. `OwnData` describes the samples and creates the data sets.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Layout:
-    """The unread samples at a path, with a source of their bytes.
+    """The samples found at a path, which have not been read yet, and the source of their bytes.
 
     Attributes:
         parts: parts that are already separate, for example in their own folders.
@@ -108,7 +108,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed(Request):
-    """A request for data at a path."""
+    """A request for data at a given path."""
 
     path: str
 
@@ -125,7 +125,7 @@ class Placed(Request):
 
 @dataclass(frozen=True)
 class OwnData:
-    """A data set found in the user's own data.
+    """A data set of the user's own data.
 
     Attributes:
         path: the absolute path.
@@ -151,11 +151,11 @@ class OwnData:
     located: Located | None = None
 
     def count(self, part: str) -> int:
-        """Return the number of samples in one part of the split."""
+        """Return the number of samples in a split."""
         return sum(entry.part == part for entry in self.manifest.entries)
 
     def warnings(self) -> list[str]:
-        """Return warnings, one line each, about data that may distort the measured accuracy."""
+        """Return one-line warnings about properties of the data that may distort the measured accuracy."""
         copies = duplicates(self.manifest)
         lines = []
         for what in ("classes", "parts"):
@@ -187,9 +187,9 @@ class OwnData:
 
 @dataclass(frozen=True)
 class Divided:
-    """Samples that are divided into training, validation and test, with their targets.
+    """Samples with their targets, divided into training, validation and test splits.
 
-    The sample numbers of each part are in hash order, which mixes the classes.
+    The sample indices in each split are sorted by hash, so the classes are mixed.
     """
 
     place: Path
@@ -201,17 +201,17 @@ class Divided:
     located: Located | None = None
 
     def of(self, part: Part) -> list[Sample]:
-        """Return the samples in one part of the split."""
+        """Return the samples in a split."""
         return [self.samples[number] for number in self.numbers[part]]
 
     def labels(self, part: Part) -> Tensor:
-        """Return the targets of the samples in one part of the split."""
+        """Return the targets of the samples in a split."""
         return self.targets.tensor(self.of(part), self.samples)
 
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Create the data set with a function that returns the samples of each part."""
+        """Create the data set from a function that returns the samples in each split."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -242,7 +242,7 @@ def divide(
     skipped: Sequence[str] = (),
     **words: Any,
 ) -> Divided:
-    """Assign each sample to training, validation or test, and normalise the targets.
+    """Assign each sample to the training, validation or test split, and normalise the targets.
 
     Args:
         parts, grouped, unit, words: as in `split.parts_of`.
@@ -268,7 +268,7 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Divide files into training, validation and test, omitting the files in `faults`."""
+    """Divide files into training, validation and test splits, and omit the files in `faults`."""
     if request.ahead is not None:
         raise DataError(f"{layout.root}: data.ahead = {request.ahead} applies to time series; leave it out for {what}s")
     samples = []
@@ -302,7 +302,7 @@ def divide_files(
 def read_files(
     layout: Layout, read: Callable[[Sample, bytes], _Read], faults: dict[str, str]
 ) -> Iterator[tuple[int, Sample, bytes, str, _Read]]:
-    """Yield (number, sample, content, SHA-256, result of `read`) per file, and add unreadable files to `faults`."""
+    """Yield (index, sample, content, SHA-256, result of `read`) for each file, and add unreadable files to `faults`."""
     for number, one in enumerate(layout.files):
         try:
             content = layout.source.encoded(number)
@@ -314,12 +314,12 @@ def read_files(
 
 
 def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the omitted files, and the reason for each omission, as JSON."""
+    """Return the omitted files, with the reason for each omission, as JSON."""
     return [{"file": file, "reason": why} for file, why in sorted(faults.items())]
 
 
 def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
-    """Raise `DataError` unless the kind of samples matches the input of the network."""
+    """Raise `DataError` unless the network accepts samples of this kind."""
     if known is not None and known.kind != samples:
         raise DataError(
             f"{place}: is of kind {samples}, but the network takes input of kind {known.kind}; give data of that kind"
@@ -329,7 +329,7 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 def refuse_faults(
     layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
 ) -> None:
-    """Raise `DataError` if files are unreadable, unless a setting omits them and every class has readable files.
+    """Raise `DataError` for unreadable files unless they may be skipped and every class has readable files.
 
     Args:
         faults: the error of each file, by name.
@@ -355,7 +355,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count duplicate files, and list duplicates in several classes or parts."""
+    """Count duplicate files, and list those that occur in several classes or splits."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)
@@ -372,7 +372,7 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
 
 
 def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
-    """Describe how the classes in `found` differ from the `classes` of the data set named `of`.
+    """Describe the differences between the classes in `found` and the `classes` of the data set named `of`.
 
     >>> other_classes(["a", "c"], ["a", "b"], "train")
     'lacks a class that train has (b) and has a class that train lacks (c)'

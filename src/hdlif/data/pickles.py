@@ -1,6 +1,6 @@
-"""Read data from pickle files without importing or running code that the files refer to.
+"""Read data from pickle files without importing or running any code that the files refer to.
 
-`find_class` replaces the few names in CIFAR batches and pandas tables with stand-ins, and rejects all other names.
+`find_class` replaces the few class names in CIFAR batches and pandas tables with stand-ins, and rejects all others.
 """
 
 import io
@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 @dataclass(slots=True)
 class Record:
-    """The name, arguments and state of a pickled object, stored without running code of the object's class."""
+    """The name, arguments and state of a pickled object, which are read without running code of the object's class."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -41,7 +41,7 @@ class _DType:
 
 @dataclass(slots=True)
 class _Array:
-    """A stand-in for a NumPy array, with a list of values if the values are objects."""
+    """A stand-in for a NumPy array, which contains a list if the values are objects."""
 
     values: NDArray[Any] | list[Any] | None = None
 
@@ -56,7 +56,7 @@ class _Array:
 
 
 def _word(value: Any) -> str:
-    """Convert text, which Python 2 pickles as bytes, to a string."""
+    """Convert text, possibly pickled as bytes by Python 2, to a string."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
@@ -86,7 +86,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
-    """Return the data in a pickle; read arrays in the result with `integers`, `numbers` and `items`.
+    """Return the data in a pickle, in which arrays can be read with `integers`, `numbers` and `items`.
 
     Args:
         records: functions and classes, as "module.name", whose results are read as `Record`s.

@@ -1,4 +1,4 @@
-"""Create samples from tensors, arrays or a map-style PyTorch data set."""
+"""Create samples from tensors, from arrays or from a map-style PyTorch data set."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -55,14 +55,14 @@ class TensorSamples(Samples):
         self.frames = frames
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the inputs x [B, ...] at `indices`."""
+        """Return the inputs `x` [B, ...] at `indices`."""
         return self.x[indices]
 
 
 class DatasetSamples(Samples):
-    """Samples that are read on demand from the items (x, target) of a map-style data set.
+    """Samples that are read on demand from a map-style data set with items (x, target).
 
-    Random numbers that items draw from torch, NumPy or Python depend only on (seed, epoch, index). The attribute
+    The random generators of torch, NumPy and Python are seeded for each item from (seed, epoch, index). The attribute
     `labels` contains a zero for each item.
 
     >>> import torch
@@ -91,11 +91,11 @@ class DatasetSamples(Samples):
         self.example = self.batch(torch.arange(1))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the inputs x [B, ...] of the items at `indices`."""
+        """Return the inputs `x` [B, ...] of the items at `indices`."""
         return self._items(indices)[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs x as float32 [B, ...] and the targets as [B, ...]."""
+        """Return the inputs `x` as float32 [B, ...] and the targets as [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
@@ -166,7 +166,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 def as_samples(given: object, name: str) -> Samples:
     """Convert training data to `Samples`.
 
-    Pairs of tensors and map-style data sets become inputs that are constant in time.
+    Pairs of tensors and map-style data sets are converted to inputs that are constant over time.
 
     >>> import torch
     >>> from hdlif.data import as_samples
@@ -216,7 +216,7 @@ def as_target(target: Tensor, name: str = "") -> Tensor:
 
 
 def _numbers(value: object, what: str) -> Tensor:
-    """Convert a tensor, array or number to a tensor on the CPU without an autograd graph."""
+    """Convert a tensor, an array or a number to a CPU tensor without an autograd graph."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         # PyTorch accepts neither negative strides nor another byte order, and warns about read-only arrays.
         value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
@@ -252,7 +252,7 @@ def _said(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    """Describe a value briefly for an error message."""
+    """Return a short description of a value for an error message."""
     if isinstance(value, Tensor):
         return f"a tensor, {_seen(value)}"
     if isinstance(value, np.ndarray):

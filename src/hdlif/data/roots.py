@@ -1,4 +1,4 @@
-"""Locate the folder of a data set that is not bundled, and report missing or invalid files."""
+"""Locate the folder of an unbundled data set, and report missing or invalid files."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """The folder ROOT/FOLDER of a data set. Error messages end with the accepted layout and the source of the set.
+    """The folder ROOT/FOLDER of a data set. Error messages end with the accepted layout and the source of the data set.
 
     Args:
         name: name of the set.
@@ -58,7 +58,7 @@ class SetFolder:
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
-        """Return an error that describes the problem at `place`, the accepted layout and the source of the set."""
+        """Return an error that describes the problem at `place`, the accepted layout and the source of the data set."""
         return DataError(f"{place}: {seen}; {self._fix}")
 
     def require(self, names: Sequence[str]) -> None:
@@ -75,20 +75,20 @@ class SetFolder:
         return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
 
     def text(self, name: str) -> str:
-        """Return the content of a text file with at most `MOST_TEXT` bytes. Raises `DataError`."""
+        """Return the content of a text file, which may be at most `MOST_TEXT` bytes in size. Raises `DataError`."""
         try:
             return read_regular(self.path / name, most=MOST_TEXT).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise self.error(self.path / name, f"cannot be read ({reason(error)})") from error
 
     def plain(self, names: Iterable[str], listed: str) -> None:
-        """Raise `DataError` unless all `names`, read from the file `listed`, are plain file names."""
+        """Raise `DataError` unless all `names` from the file `listed` are plain file names."""
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
                 raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")
 
     def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
-        """Return the sorted names of the files in a folder that have one of the suffixes. Raises `DataError`."""
+        """Return the sorted names of the files in a folder that end in one of the suffixes. Raises `DataError`."""
         try:
             return sorted(entry.name for entry in (self.path / folder).iterdir() if entry.suffix.lower() in suffixes)
         except OSError as error:
@@ -110,7 +110,7 @@ def by_torchvision(name: str) -> str:
 def refuse_other_counts(
     folder: SetFolder, files: str, labels: Tensor, *, name: str, classes: Sequence[str], per_class: int
 ) -> None:
-    """Raise `DataError` unless `files` contain exactly `per_class` images of every class."""
+    """Raise `DataError` unless `files` contains exactly `per_class` images of every class."""
     counts = torch.bincount(labels, minlength=len(classes)).tolist()
     for label, count in zip(classes, counts, strict=True):
         if count != per_class:

@@ -1,4 +1,4 @@
-"""Augment labelled samples, and make batches in worker processes.
+"""Augment labelled samples, and prepare batches in worker processes.
 
 Subclasses of `Samples` define how raw samples are read and normalised.
 """
@@ -27,7 +27,7 @@ Frames = Callable[[Tensor], Tensor]
 
 
 def constant(x: Tensor) -> Tensor:
-    """Present the same image at every time step, as [1, B, C, H, W].
+    """Present the same image at every time step, and return [1, B, C, H, W].
 
     >>> import torch
     >>> from hdlif.data import constant
@@ -41,7 +41,7 @@ def constant(x: Tensor) -> Tensor:
 
 
 def rows(x: Tensor) -> Tensor:
-    """Present one row of an image per time step, from top to bottom, as [H, B, C, 1, W].
+    """Present one image row per time step, from top to bottom, and return [H, B, C, 1, W].
 
     >>> import torch
     >>> from hdlif.data import rows
@@ -55,7 +55,7 @@ def rows(x: Tensor) -> Tensor:
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Present one pixel of an image per time step, row by row from the top left, as [H·W, B, C, 1, 1].
+    """Present one pixel per time step, row by row from the top left, and return [H·W, B, C, 1, 1].
 
     >>> import torch
     >>> from hdlif.data import pixels
@@ -69,7 +69,7 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def over_time(x: Tensor) -> Tensor:
-    """Convert sequences [B, T, ...] to one input per time step, as [T, B, ...].
+    """Convert sequences [B, T, ...] to one input per time step, and return [T, B, ...].
 
     >>> import torch
     >>> from hdlif.data import over_time
@@ -83,7 +83,7 @@ def over_time(x: Tensor) -> Tensor:
 
 
 def stepwise(time_steps: int) -> Frames:
-    """Return a function that splits event frames [B, T·2, H, W] into time steps [T, B, 2, H, W]."""
+    """Return a function that divides event frames [B, T·2, H, W] into time steps [T, B, 2, H, W]."""
 
     def shown(x: Tensor) -> Tensor:
         n, _, height, width = x.shape
@@ -95,10 +95,10 @@ def stepwise(time_steps: int) -> Frames:
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Base class for labelled samples x = scale(augment(read(index))).
 
-    The augmentation of a sample depends only on (seed, epoch, index). Worker processes use the epoch that is set when a
-    stream starts.
+    The augmentation of a sample depends only on (seed, epoch, index). Worker processes use the epoch that was set when
+    the stream started.
 
-    The following subclass defines how samples are read and scaled:
+    The subclass in this example defines how samples are read and scaled:
 
     >>> import torch
     >>> from hdlif.data import Samples
@@ -174,7 +174,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return raw.float()
 
     def resized(self, size: int) -> Self:
-        """Return the samples resized to size x size, with the same augmentation. By default, raises `DataError`."""
+        """Return the samples resized to `size` x `size`, with the same augmentation. By default, raises `DataError`."""
         raise DataError(f"{type(self).__name__}: samples cannot be resized; give them at {size} x {size}")
 
     @property
@@ -203,7 +203,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as float32 [B, C, H, W] and y as [B, ...]; with `drift`, x and y are sequences [B, T, ...]."""
+        """Return `x` as float32 [B, C, H, W] and `y` as [B, ...] or, with `drift`, `x` and `y` as [B, T, ...]."""
         n = len(self)
         # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -213,7 +213,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
 
     def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return raw samples and targets for reports; with `drift`, return the last frame of each sequence."""
+        """Return raw samples and targets for reports or, with `drift`, the last frame and target of each sequence."""
         x, y = self._drifted(self.read(indices), self.labels[indices], indices)
         return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
 
@@ -241,22 +241,22 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Names of the augmentations that `read` itself applies."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Return x as float32 [C, H, W], and the target, which is an integer for a class."""
+        """Return `x` as float32 [C, H, W], and the target, which is an integer if it is a class."""
         x, y = self.batch(torch.tensor([index]))
         return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as float32 [T, B, ...], or as [1, B, ...] if constant in time, and y as [B, ...]."""
+        """Return `x` as float32 [T, B, ...], or [1, B, ...] if the input is constant over time, and `y` as [B, ...]."""
         x, y = self.batch(indices)
         return (self.frames(x) if self.drift is None else over_time(x)), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each batch of `batch_size` samples, for all samples or `indices` [N], in order."""
+        """Yield the `sequence` of each batch of `batch_size` samples, for all samples or those at `indices` [N]."""
         chosen = torch.arange(len(self)) if indices is None else indices
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each batch, prefetched by `workers` processes into pinned memory if a GPU exists."""
+        """Yield the `sequence` of each batch, prefetched by `workers` processes, in pinned memory if a GPU exists."""
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
@@ -286,7 +286,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """A data set of batches for a worker process."""
+    """A data set whose items are batches, for use in a worker process."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -300,7 +300,7 @@ class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """Ignore SIGINT and SIGTERM in a worker process, so the parent process can finish its batch."""
+    """Ignore SIGINT and SIGTERM in a worker process, so that the parent process can finish the current batch."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -324,17 +324,17 @@ class Together(Samples):
         return raw[torch.argsort(order)]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Normalise raw samples with the scale that all sets share."""
+        """Normalise raw samples with the scaling that all sets share."""
         return self.sets[0].scale(raw)
 
     def resized(self, size: int) -> Self:
-        """Return the samples resized to size x size, with the same frames."""
+        """Return the samples resized to `size` x `size`, with the same frames."""
         return self._changed(sets=tuple(one.resized(size) for one in self.sets))
 
 
 @dataclass(frozen=True)
 class DataSets:
-    """Three disjoint sets of samples with the same scaling; only `train` is augmented.
+    """Three disjoint sets of samples with the same scaling, of which only `train` is augmented.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200)
@@ -361,24 +361,24 @@ class DataSets:
         return self.train, self.validation, self.test
 
     def of(self, part: Tested) -> Samples:
-        """Return one of the three sets, or all sets together, without augmentation."""
+        """Return one of the three sets or their concatenation, without augmentation."""
         return Together(self.parts) if part == "all" else getattr(self, part).plain()
 
     def resized(self, size: int) -> Self:
-        """Return the sets with images resized to size x size (bilinear, antialiased) and rounded to bytes."""
+        """Return the sets with images resized to `size` x `size` (bilinear, antialiased) and rounded to bytes."""
         if self.train.located is not None:
             raise DataError(f"targets are for pixels of {self.shape[1]}x{self.shape[2]}; give data at {size}x{size}")
         sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
         return replace(self, shape=(self.shape[0], size, size), **sets)
 
     def shown_as(self, frames: Frames) -> Self:
-        """Set the function that makes the input for each step, and return the sets."""
+        """Set the function that creates the input for each step, and return the sets."""
         for part in self.parts:
             part.frames = frames
         return self
 
     def made_by(self, workers: int | None, *, ranks: int = 1) -> Self:
-        """Set the number of worker processes that make batches, and return the sets.
+        """Set the number of worker processes that prepare batches, and return the sets.
 
         Args:
             workers: the default is one per processor, up to 16, if making a batch is costly, and otherwise none.

@@ -1,10 +1,11 @@
 """Simulate event-camera recordings of still images that move in front of the camera.
 
-Each camera pixel stores the log intensity L at its last event. A pixel emits an event when L(t) = log(I(t) + DARK)
-differs from the stored value by a contrast threshold C. The polarity of an event is 1 if the log intensity rises, and 0
-if the log intensity falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal
-duration and returns to the start. The directions and the reach of the saccades are random for each image, so all
-recordings differ. To time events, the log intensity is interpolated linearly between the sampled positions.
+Each camera pixel stores the log intensity at the time of its last event. A pixel emits an event when the log intensity
+L(t) = log(I(t) + DARK) differs from the stored value by the contrast threshold C. The polarity of an event is 1 if the
+log intensity rises and 0 if it falls. As in N-MNIST (Orchard et al. 2015), the image makes three straight saccades of
+equal duration and returns to its starting position. The directions and amplitudes of the saccades are random for each
+image, so all recordings differ. Event times are computed by linear interpolation of the log intensity between the
+sampled positions.
 """
 
 import copy
@@ -52,7 +53,7 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W] at positions [B, S, 2] on black."""
+    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W] at offsets [B, S, 2] on a black background."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
     # In grid_sample's (x, y), a pixel is 2/side wide; the sampled position moves opposite to the image.
@@ -64,10 +65,10 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def crossings(level: NDArray[np.float64]) -> list[Events]:
-    """Return one recording per image, sorted by time, for log intensities [B, S, H, W] at times 0..S-1.
+    """Return one recording per image, sorted by time, given log intensities [B, S, H, W] at times 0 to S-1.
 
-    With n = trunc((L_s - m) / C), a pixel emits |n| events at step s, and its memory m becomes m + n·C. Event k,
-    counted from 1, occurs when the line from L_{s-1} to L_s crosses m ± k·C.
+    At step s, a pixel with stored value m emits |n| events, with n = trunc((L_s - m) / C), and m becomes m + n·C. The
+    k-th event occurs when the line from L_{s-1} to L_s crosses m ± k·C.
     """
     memory = level[:, 0].copy()
     found = []
@@ -92,15 +93,15 @@ def crossings(level: NDArray[np.float64]) -> list[Events]:
 
 
 def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
-    """Simulate a recording of each uint8 image in [B, 1, H, W]; the random bits [B] determine the motion."""
+    """Simulate a recording of each uint8 image in [B, 1, H, W], with motion that depends on the random bits [B]."""
     return crossings(log_intensity(pixels, trajectory(bits, side=min(pixels.shape[-2:]))))
 
 
 class SimulatedEvents(Samples):
-    """Event frames that are simulated from 1-channel images once, and then shared with worker processes.
+    """Event frames that are simulated once from 1-channel images and shared with worker processes.
 
-    An image's recording depends on the image's index and part, but not on the epoch or the run's seed. Augmentations
-    are applied to the event frames.
+    The recording of an image depends on the index and split of the image, but not on the epoch or the run's seed.
+    Augmentations are applied to the event frames.
     """
 
     def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:
@@ -112,7 +113,7 @@ class SimulatedEvents(Samples):
         self._made = _shared_zeros(len(images)).view(torch.bool)
 
     def resized(self, size: int) -> Self:
-        """Return events simulated from the images at size x size."""
+        """Return events simulated from the images at `size` x `size` pixels."""
         other = copy.copy(self)
         type(self).__init__(
             other, self.images.resized(size), part=self.part, time_steps=self.time_steps, binning=self.binning
@@ -144,16 +145,16 @@ class SimulatedEvents(Samples):
 
 
 def _shared_zeros(*shape: int) -> Tensor:
-    """Return uint8 zeros that this process shares with its forked workers.
+    """Return uint8 zeros in memory that this process shares with forked workers.
 
-    Unlike `Tensor.share_memory_`, a memory map allocates pages only when they are written, and not in /dev/shm.
+    Unlike `Tensor.share_memory_`, a memory map allocates pages only on writing, and does not use /dev/shm.
     """
     size = math.prod(shape)
     return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)
 
 
 def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
-    """Simulate an event camera that records the images of `sets` as event counts [T, B, 2, H, W].
+    """Simulate an event camera that records the images in `sets`, and return data sets of counts [T, B, 2, H, W].
 
     >>> import torch
     >>> from hdlif.data import by_time, digits, simulated

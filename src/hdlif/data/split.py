@@ -1,4 +1,4 @@
-"""Split samples into training, validation and test by location, content or group."""
+"""Split samples for training, validation and testing by location, content or group."""
 
 import hashlib
 import re
@@ -31,11 +31,11 @@ Split = Mapping[str, float | Sequence[str | int]]
 
 @dataclass(frozen=True)
 class Shares:
-    """The fractions of validation and test samples in each class, and the seed of the split.
+    """The fractions of validation and test samples in each class, with the seed of the split.
 
     A list of group names can replace a fraction. With a validation fraction of 0, no samples are held out, and the last
-    epoch's weights are kept. A test fraction of 1 leaves no training samples; use it only to evaluate an existing
-    network. The split's seed is independent of the run's seed.
+    epoch's weights are kept. Use a test fraction of 1 only to evaluate an existing network, because no training samples
+    remain. The split's seed is independent of the run's seed.
     """
 
     validation: float | tuple[str, ...] = DEFAULT_SHARE
@@ -60,17 +60,17 @@ class Shares:
 
     @property
     def of_parts(self) -> dict[Part, float | tuple[str, ...]]:
-        """The fraction of each part, in the order in which the parts are filled."""
+        """The fraction of each split, in the order in which the splits are filled."""
         return {"test": self.test, "validation": self.validation}
 
     @property
     def named(self) -> dict[Part, tuple[str, ...]]:
-        """The names of the groups that are listed for each part."""
+        """The names of the groups that are listed for each split."""
         return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
 
     @property
     def whole(self) -> bool:
-        """Whether all samples without an assigned part are test samples."""
+        """Whether all samples without an assigned split are test samples."""
         return (self.validation, self.test) == (0, 1)
 
 
@@ -98,11 +98,11 @@ def rank(content: str, seed: int) -> str:
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
-    """Divide the contents of one class into parts, with equal contents in the same part.
+    """Divide the distinct contents of one class into training, validation and test splits.
 
-    Groups that the split lists for a part are assigned to that part. The n distinct contents are sorted by `rank`. The
-    first round(n·fraction) contents, at least one, are for testing, the next for validation, and all others for
-    training.
+    Groups that the settings list for a split are assigned to that split. The n distinct contents are sorted by `rank`.
+    The first round(n·fraction) contents (at least one) are test samples, followed by validation samples and then
+    training samples.
 
     Args:
         wanted: parts to fill; "train" gets the rest.
@@ -125,7 +125,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """Describe how to fix a split with too few distinct contents for the wanted parts.
+    """Describe how to fix a lack of distinct contents for the requested splits.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'at least three are needed, one for each part; give more'
@@ -151,7 +151,7 @@ def parts_of(
     fix: str = "",
     hint: str = "",
 ) -> list[Part]:
-    """Return the part of each sample, based on the sample's location or on the fractions of the split.
+    """Return the split of each sample, based on the sample's location or on the requested fractions.
 
     Args:
         place: place of the data, for errors.
@@ -202,7 +202,7 @@ def parts_of(
 
 
 def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
-    """Raise `DataError` if the split lists groups that do not exist or parts that are already filled."""
+    """Raise `DataError` if the settings list groups that do not exist or splits that are already filled."""
     known = sorted(set(units))
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
@@ -218,7 +218,7 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
 
 
 def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str], unit: str) -> None:
-    """Raise `DataError` if samples of the same unit are placed in different parts."""
+    """Raise `DataError` if samples of the same unit are in different splits."""
     part_of: dict[str, Part | None] = {}
     for one, whose in zip(samples, units, strict=True):
         if part_of.setdefault(whose, one.part) != one.part:
@@ -230,7 +230,7 @@ def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str],
 def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
     """Raise `DataError` unless every class has training samples.
 
-    The error suggests the option `split`, if it is not empty, as a fix.
+    The error suggests the option `split` as a fix unless `split` is empty.
     """
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
@@ -239,7 +239,7 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
-    """Return the sample numbers of each part in hash order, which mixes the classes."""
+    """Return the sample indices in each split, sorted by hash to mix the classes."""
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
@@ -247,21 +247,21 @@ def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part],
 
 
 def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
-    """Return the files of a part's samples in the order of `by_part`."""
+    """Return the files of the samples in a split, in the order of `by_part`."""
     entries = manifest.entries
     hashes, names, chosen = ([getattr(one, key) for one in entries] for key in ("sha256", "file", "part"))
     return [names[number] for number in by_part(hashes, names, chosen, seed)[part]]
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
-    """Return, as JSON, the fractions of the parts that hdlif splits off."""
+    """Return, as JSON, the fractions of the splits that hdlif creates."""
     taken = [part for part in PARTS[1:] if part not in parts]
     of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
     return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
 
 
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
-    """Convert folder names to parts of the split. Raises `DataError` if a folder name is unknown."""
+    """Convert the names of folders to splits. Raises `DataError` if a folder name is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
         raise DataError(f"{place}: part contains {brief(odd)}; expected one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]
@@ -282,7 +282,8 @@ def check_pattern(pattern: str) -> None:
 def group_in(pattern: str, name: str) -> str | None:
     """Return the group in a file's path below the class folder, or None if the pattern does not match.
 
-    In a pattern, `GROUP` matches the group, and * matches anything. `GROUP` and * match as few characters as possible:
+    In a pattern, `GROUP` matches the name of the group, and `*` matches any text. Both `GROUP` and `*` match as few
+    characters as possible:
 
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
@@ -303,22 +304,22 @@ SPLIT_SEED = 0
 
 
 def fixed_permutation(n: int) -> Tensor:
-    """Return the numbers 0..n-1, int64 [n], in an order that depends only on n.
+    """Return a permutation of 0 to n-1, int64 [n], that depends only on n.
 
-    The last numbers select the validation samples, so a larger validation set contains a smaller one.
+    Validation samples are taken from the end, so a larger validation set contains every smaller one.
     """
     return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
 def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers of a set's training and validation samples. Raises `DataError` if either set is empty."""
+    """Return the indices of the training and validation samples. Raises `DataError` if either set is empty."""
     check_validation(name, validation, least=1, most=n - 1)
     order = fixed_permutation(n)
     return order[:-validation], order[-validation:]
 
 
 def check_generated(name: str, content: Content, validation: int) -> None:
-    """Raise `DataError` unless generated data include a validation sample and have valid sizes."""
+    """Raise `DataError` unless generated data have valid sizes and include at least one validation sample."""
     if validation < 1:
         raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
     try:
@@ -328,6 +329,6 @@ def check_generated(name: str, content: Content, validation: int) -> None:
 
 
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
-    """Raise `DataError` unless the number of validation samples is in `least`..`most`."""
+    """Raise `DataError` unless the number of validation samples is between `least` and `most`."""
     if not least <= validation <= most:
         raise DataError(f"{name}: {validation} validation images are refused; set validation to {least}..{most}")

@@ -65,7 +65,7 @@ class Wanted:
 
     @property
     def classes(self) -> bool:
-        """Whether the targets are classes, per sample or per step."""
+        """Whether the targets are classes of samples or of steps."""
         return self.values is None and self.labels is None and self.ahead is None and self.located is None
 
     @property
@@ -81,7 +81,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Learned:
-    """The targets of samples, with names, scale, number of steps, and a function `of` that reads a target."""
+    """The targets of samples, with their names, scale and number of steps, and a function `of` that reads a target."""
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -90,7 +90,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """Return the targets [N, ...] of samples; if there are no samples, `like` determines the shape."""
+        """Return the targets [N, ...] of samples; the samples `like` determine the shape of an empty result."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
@@ -104,7 +104,7 @@ def learned(
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Learned:
-    """Return the targets of `taken`, with values normalised by `scale` or by the statistics of `training`.
+    """Return the targets of the samples `taken`, with values normalised by `scale` or by the statistics of `training`.
 
     Args:
         classes: class names in label order; by default, all classes of the samples.
@@ -135,12 +135,12 @@ def _steps(place: object, taken: Sequence[Sample]) -> int:
 
 
 def labels_of(one: Sample) -> Sequence[str]:
-    """Return the classes of a sample's steps, or a list that contains only the sample's class."""
+    """Return the classes of a sample's steps, or a list with the sample's single class."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
 def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the sorted classes of samples or their steps. Raises `DataError` if there is only one class."""
+    """Return the sorted classes of the samples or of their steps. Raises `DataError` if there is only one class."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
         raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
@@ -160,7 +160,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Compute each column's mean and deviation (1 if constant) from exact sums, to 6 significant digits."""
+    """Compute each column's mean and standard deviation (1 for constants) from exact sums, to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):
@@ -174,7 +174,7 @@ def measured(parts: Sequence[Floats]) -> Scale:
 
 
 def digest_of(target: Any) -> str:
-    """Return the hexadecimal SHA-256 of a target other than a class, or "" if the target is None."""
+    """Return the hexadecimal SHA-256 of a target that is not a class, or "" if the target is None."""
     if target is None:
         return ""
     content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
@@ -183,10 +183,10 @@ def digest_of(target: Any) -> str:
 
 
 def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
-    """Describe targets as JSON; the result is empty for one class per sample, label maps or boxes.
+    """Describe targets as JSON, or return an empty object for one class per sample, label maps or boxes.
 
     For values, the key "target" contains "names", "mean", "std", "least" and "most". For labels and classes of steps,
-    the key "target" contains "names", and "counts" by name and part.
+    the key "target" contains "names", and "counts" by name and split.
     """
     if wanted.one_class or wanted.located is not None:
         return {}
@@ -214,7 +214,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """If labels are fractional numbers, describe how to train on `name` as values; otherwise, return "".
+    """Describe how to train on `name` as values if the labels are fractional numbers; otherwise, return "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
@@ -228,7 +228,7 @@ def values_hint(labels: Collection[str], name: str) -> str:
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
-    """Read the targets of `count` samples from an array file; classes of samples become text. Raises `DataError`."""
+    """Read the targets of `count` samples from an array file, with classes of samples as text. Raises `DataError`."""
     try:
         if wanted.one_class:
             return list(map(str, parse_labels(content)))
@@ -247,7 +247,7 @@ def _holds_fractions(content: bytes) -> bool:
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
-    """Convert the target y of an item (x, y) to int64 [T] for classes of steps, or to float32 for values or labels.
+    """Convert the target `y` of an item (x, y) to int64 [T] for classes of steps, or to float32 for values or labels.
 
     Args:
         steps: number of steps of x; None to use the steps of y.
@@ -321,7 +321,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Return the targets. Raises `Unreadable` if the shape of y does not match the samples, steps and names."""
+    """Return the targets. Raises `Unreadable` if the shape of `y` does not match the samples, steps and names."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

@@ -1,4 +1,4 @@
-"""Check, split and measure time series and table rows, and create data sets."""
+"""Check, split and measure time series and table rows, and create data sets from them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ class Recorded:
 def of_values(
     name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
 ) -> Sample:
-    """Create a sample from `values`; without a unit, samples with equal values stay in the same part."""
+    """Create a sample from `values`; unless `unit` is given, samples with equal values stay in the same split."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
@@ -78,7 +78,7 @@ def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: 
 def with_next(
     place: object, name: str, unit: str | None, values: Floats, ahead: int, part: Part | None = None
 ) -> Sample:
-    """Create a sample whose targets are the channel values `ahead` steps later."""
+    """Create a sample whose targets are the values of the channels `ahead` steps later."""
     if len(values) <= ahead:
         raise DataError(f"{place}: {name} has {len(values)} steps, but data.ahead = {ahead}; lower it")
     return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
@@ -90,7 +90,7 @@ def numbered_channels(count: int) -> tuple[str, ...]:
 
 
 def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> Recorded:
-    """Assign the parts and groups in `found` to the samples."""
+    """Assign the splits and groups in `found` to the samples."""
     if found.parts is not None:
         samples = [replace(one, part=part) for one, part in zip(samples, found.parts, strict=True)]
     if found.groups is not None:
@@ -106,7 +106,7 @@ def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> R
 
 
 def of_layout(layout: Layout, request: Request) -> Recorded:
-    """Read one time series from each .csv or .npy file, with known columns matched by name."""
+    """Read one time series from each .csv or .npy file, and match known columns by name."""
     columns, ahead = request.known.columns if request.known else (), request.ahead
     samples: list[Sample] = []
     channels = 0
@@ -132,7 +132,7 @@ def of_layout(layout: Layout, request: Request) -> Recorded:
 
 
 def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
-    """Resample each sample from the first rate to the second, unless `rates` is empty."""
+    """Resample each sample from the first rate in `rates` to the second, unless `rates` is empty."""
     if not rates:
         return recorded
     size = sum(4 * resampled_length(len(one.steps), *rates) * one.steps.shape[1] for one in recorded.samples)
@@ -143,7 +143,7 @@ def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorde
 
 
 def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return a function that finds the group of a file; without a pattern, the group is "".
+    """Return a function that returns the group of a file, or "" if there is no pattern.
 
     Raises `ValueError` if the pattern is invalid, and `DataError` if a file does not match.
     """
@@ -162,7 +162,7 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return the noun for a unit whose samples stay in one part."""
+    """Return the noun for a unit whose samples stay in the same split."""
     return f'group of "{group}"' if group else otherwise
 
 
@@ -180,7 +180,7 @@ def find_samples(
     classes: tuple[str, ...] = (),
     rates: tuple[int, ...] = (),
 ) -> OwnData:
-    """Create a data set from samples that have been read.
+    """Create a data set from samples that are already in memory.
 
     Args:
         rates: sampling rates of the data and of the network, unless a network is known.
@@ -266,7 +266,7 @@ def _range(least: int, most: int) -> str:
 
 
 def _measured(recorded: Recorded, training: Sequence[Sample], kind: str) -> InputRecord:
-    """Return the input record, with the mean and deviation of each channel over the training samples."""
+    """Return the input record with the mean and standard deviation of each channel in the training samples."""
     steps, channels = training[0].steps.shape
     mean, std = measured([one.steps for one in training])
     return InputRecord(
@@ -302,7 +302,7 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
 
 
 def _always_rising(recorded: Recorded) -> list[str]:
-    """Return the channels whose values rise at every row of every sample."""
+    """Return the channels whose values rise from each row to the next in every sample."""
     steps, channels = recorded.samples[0].steps.shape
     if recorded.sound is not None or steps < _FEWEST_RISING:
         return []

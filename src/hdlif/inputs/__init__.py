@@ -1,6 +1,6 @@
-"""Convert file contents to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
+"""Convert the contents of files to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
 
-The package assumes that every file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
+The readers assume that any file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
 name and the accepted content.
 """
 
@@ -9,7 +9,7 @@ MOST_BYTES = 2**28
 
 
 class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees
-    """An error in the content of a file; callers put the file name before the message.
+    """An error in the content of a file; callers add the file name to the message.
 
     Args:
         text_in: the column of a table that contains text instead of numbers, as a name or a number from 1.

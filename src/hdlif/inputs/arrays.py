@@ -30,7 +30,7 @@ _MOST_FIELDS, _MOST_RECORD = 32, 1024
 
 
 def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
-    """Return the fields [N] of a structured array [N] in a .npy file, or None if the array has no fields.
+    """Return the fields [N] of a structured array in a .npy file, or None if the array has no fields.
 
     Raises:
         Unreadable: as in `parse_array`, or a field has no name or does not contain plain numbers.
@@ -49,7 +49,7 @@ def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
 
 
 def parse_array(content: bytes) -> NDArray[Any]:
-    """Return the array in a .npy file in this machine's byte order, as a view of `content` if possible.
+    """Return the array in a .npy file in native byte order, as a view of `content` if possible.
 
     Raises:
         Unreadable: the file has another format, too few or too many bytes, or values that are not numbers.
@@ -62,7 +62,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
 
 
 def parse_labels(content: bytes) -> list[str] | list[int]:
-    """Return the labels in a .npy file, which contains an array [N] of integers or text (NumPy's type U).
+    """Return the labels in a .npy file that contains an array [N] of integers or text (NumPy's type U).
 
     Raises:
         Unreadable: as in `parse_array`, or the array has another shape or type.
@@ -81,7 +81,7 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
 
 
 def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Return the data type and shape of a .npy file, whether it has Fortran order, and the offset of the values.
+    """Parse the header of a .npy file, and return the data type, shape, Fortran flag and offset of the values.
 
     Raises:
         Unreadable: the file is not a .npy file, or contains neither numbers nor text.
@@ -153,7 +153,7 @@ def _kind(content: bytes) -> str:
 
 
 def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
-    """Return the .npy files in a .npz archive that contains no files other than `names`.
+    """Return the contents of the .npy files in a .npz archive, which must not contain files other than `names`.
 
     Raises:
         Unreadable: the file is not an archive, is damaged, or contains other, repeated or large (`MOST_BYTES`) files.

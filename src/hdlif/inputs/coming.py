@@ -1,6 +1,7 @@
 """Read rows of numbers, audio or images as they arrive from a pipe, a device or a file.
 
-Only one block or line is in memory at a time. All samples before a fault are yielded before `Unreadable` is raised.
+The readers hold only one block, line or image in memory at a time. Before raising `Unreadable`, the readers yield all
+samples that precede the error.
 """
 
 import math
@@ -52,7 +53,7 @@ class Source:
         return self._at if self._waits else perf_counter()
 
     def read(self) -> bytes:
-        """Return at least one byte, or no bytes at the end of the source."""
+        """Return the available bytes (at least one), or no bytes at the end of the source."""
         if self._held:
             block, self._held = self._held, b""
             return block
@@ -69,14 +70,14 @@ class Source:
         return held[:count]
 
     def is_text(self) -> bool:
-        """Return whether the first bytes are plain characters, as in a table but not in audio samples."""
+        """Return whether the first bytes are plain text, which indicates a table rather than audio samples."""
         # Do not wait for more bytes than needed.
         while len(self._held) < _SOME_TEXT and _is_text(self._held) and (block := self._more()):
             self._held += block
         return len(self._held) >= _LEAST_TEXT and _is_text(self._held[:_SOME_TEXT])
 
     def begins(self, magic: bytes) -> bool:
-        """Return whether the next bytes are `magic`, without consuming bytes or waiting longer than necessary."""
+        """Return whether the next bytes are `magic`, without consuming them or waiting longer than necessary."""
         while len(self._held) < len(magic) and magic.startswith(self._held) and (block := self._more()):
             self._held += block
         return self._held.startswith(magic)
@@ -113,10 +114,10 @@ class Coming:
 def coming(
     source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None, target: str | None = None
 ) -> Coming:
-    """Return the arriving samples of a time series or of audio for a network.
+    """Return the samples of a time series or audio stream for a network as they arrive.
 
-    A time series is CSV text or a .npy array of [T, C], or of [T] for one channel. Audio is 16-bit little-endian PCM
-    with one channel, or a .wav file whose header may omit the length.
+    A time series is CSV text or a .npy array [T, C], or [T] if there is one channel. Audio is 16-bit little-endian PCM
+    with one channel, or a .wav file, whose header may omit the length.
 
     Args:
         gaps: one of `rows.GAPS`.
@@ -202,7 +203,7 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
 
 
 def _piece(record: SoundRecord, rate: int) -> int:
-    """Return the number of audio samples per block, which is at most one time step of the network."""
+    """Return the number of audio samples per block, which covers at most one time step of the network."""
     return max(1, record.hop * rate // record.rate)
 
 
@@ -226,7 +227,7 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
 
 
 def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
-    """Yield the content and the time of each image as soon as the image is complete.
+    """Yield the content and time of each image as soon as the image is complete.
 
     The command `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes a stream of PPM images.
 

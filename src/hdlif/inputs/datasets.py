@@ -1,4 +1,4 @@
-"""Define properties of data sets that are available without reading data or importing PyTorch."""
+"""Define properties of data sets that are known without reading data or importing PyTorch."""
 
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
 """Names of files, either of which identifies a folder saved by the package `datasets`."""
@@ -116,5 +116,5 @@ DVS_GESTURE_CLASSES = (
 
 
 def where_had(name: str) -> str:
-    """Describe how to fetch the public set `name` at the end of an error message, or return "" for other names."""
+    """Return text for the end of an error that describes how to fetch the public set `name`, or "" for other names."""
     return f"; `hdlif data get {name}` fetches it" if name in PUBLIC else ""

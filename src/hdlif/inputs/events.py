@@ -34,7 +34,7 @@ class Events:
 
 
 def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Divide N events equally among M frames, and assign the remaining events to the last frame.
+    """Divide N events equally among M frames, and assign any remaining events to the last frame.
 
     Frame j begins at event floor(N/M)·j.
 
@@ -78,7 +78,7 @@ BINNINGS: Mapping[str, Binning] = {"by_number": by_number, "by_time": by_time}
 def count_frames(events: Events, frames: int, *, binning: Binning, height: int, width: int) -> NDArray[np.int64]:
     """Count events by frame, polarity and pixel, as int64 [frames, 2, height, width].
 
-    Events may be in any order; events with equal times keep their order.
+    Events may be in any order, and events with equal times keep their order.
 
     >>> import numpy as np
     >>> from hdlif.data import Events, by_time, count_frames
@@ -112,7 +112,7 @@ def check_inside(events: Events, height: int, width: int) -> None:
 
 
 def pooled(events: Events, sensor: tuple[int, int], size: tuple[int, int]) -> Events:
-    """Move events from (x, y) on a sensor [H, W] to (floor(x·w / W), floor(y·h / H)) on a sensor [h, w].
+    """Map events at (x, y) on a sensor [H, W] to (floor(x·w / W), floor(y·h / H)) on a sensor [h, w].
 
     >>> pooled(Events(*map(np.array, ([0, 1], [0, 5], [3, 2], [1, 0]))), (4, 6), (2, 3)).x.tolist()
     [0, 2]
@@ -131,7 +131,7 @@ def fitted(
     size: tuple[int, int],
     resize: str,
 ) -> NDArray[np.float32]:
-    """Convert a recording to event counts float32 [T, 2, h, w], where `size` is [h, w].
+    """Convert a recording to event counts, float32 [T, 2, h, w], where `size` is [h, w].
 
     Args:
         binning: a name from `BINNINGS`.
@@ -158,7 +158,7 @@ def fitted(
 
 
 def check_events(events: Events) -> None:
-    """Raise `Unreadable` if there is no event, or a time is negative."""
+    """Raise `Unreadable` if there are no events or if a time is negative."""
     if not len(events.t):
         raise Unreadable("it contains no event")
     if (first := events.t.min()) < 0:
@@ -166,10 +166,10 @@ def check_events(events: Events) -> None:
 
 
 def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Return the events in arrays t, x, y and p [N].
+    """Return the events in arrays `t`, `x`, `y` and `p`, each [N].
 
-    Times t are finite numbers in any unit, and x and y are whole numbers. The polarity p is 1 or true for brighter, and
-    0, false or -1 for darker.
+    Times `t` are finite numbers in any unit, and `x` and `y` are whole numbers. The polarity `p` is 1 or true for
+    brighter, and 0, false or -1 for darker.
 
     Raises:
         Unreadable: an array has another length, type or value.

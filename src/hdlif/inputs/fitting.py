@@ -1,4 +1,4 @@
-"""Resize and normalise images, and compute the input for each time step."""
+"""Resize and normalise images, and create the input for each time step."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ def fitted(
 
 
 def mean_bytes(mean: Sequence[float]) -> Pixels:
-    """Return the byte nearest to the mean of each channel, which is about 0 after normalisation.
+    """Return the byte nearest to the mean of each channel; after normalisation, this byte is about 0.
 
     >>> mean_bytes((0.0, 0.5, 0.739)).tolist()
     [0, 128, 188]
@@ -64,10 +64,10 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 
 
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
-    """Return the image area that an input of size `target` covers, as left, top, right and bottom in image pixels.
+    """Return the left, top, right and bottom of the area that an input of size `target` covers, in image pixels.
 
-    With a letterbox, the covered area is larger than the image. A point at fractions (f, g) of the input's width and
-    height is at (left + f·(right - left), top + g·(bottom - top)).
+    With letterboxing, the covered area is larger than the image. A point at fractions (f, g) of the input's width and
+    height corresponds to (left + f·(right - left), top + g·(bottom - top)).
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
     ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
@@ -100,7 +100,7 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
 
 
 def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDArray[Any]:
-    """Resize an image's signed map [h, w] to the input size [H, W], taking the value at each input pixel's centre.
+    """Resize an image's signed map [h, w] to the input size [H, W] by sampling at the centre of each input pixel.
 
     Pixels in the padding of a letterbox become `IGNORED`.
     """
@@ -126,7 +126,7 @@ def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, out
 
 
 def _centres(count: int, start: float, end: float) -> NDArray[np.int64]:
-    """Return the integer positions of the centres of `count` equal parts between two ends."""
+    """Return the integer positions of the centres of `count` equal intervals between two ends."""
     return np.floor(start + (np.arange(count) + 0.5) * (end - start) / count).astype(np.int64)
 
 
@@ -138,7 +138,7 @@ def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the largest centred rectangle with the aspect ratio of `target`.
+    """Return the left, top, right and bottom of the largest centred rectangle with the aspect ratio of `target`.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)
@@ -151,7 +151,7 @@ def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, floa
 
 
 def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float], *, whole: int = 255) -> Floats:
-    """Return (pixels / whole - mean) / std for pixels [..., C, H, W], with each operation in float32."""
+    """Return (pixels / whole - mean) / std for `pixels` [..., C, H, W], with every operation in float32."""
     x: Floats = pixels.astype(np.float32, order="C")
     x /= np.float32(whole)
     x -= np.array(mean, np.float32)[:, None, None]
@@ -160,10 +160,10 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """Return the input of each step for an image [C, H, W], where `frames` is one of `graph.graph.FRAMINGS`.
+    """Return the input for each step, given an image [C, H, W] and a value of `graph.graph.FRAMINGS` as `frames`.
 
     The result has the shape [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows
-    are ordered from top to bottom, and pixels row by row.
+    are presented from top to bottom, and pixels row by row.
     """
     if frames == "rows":
         return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])

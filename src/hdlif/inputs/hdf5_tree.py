@@ -1,7 +1,7 @@
-"""Read an untrusted NIR file as a tree of dictionaries, arrays, numbers and strings.
+"""Read an untrusted NIR file into a tree of dictionaries, arrays, numbers and strings.
 
-Sizes are checked before values are read. Links, and values that are stored in other files, raise an error. The HDF5
-library may crash or hang on damaged bytes, so it runs in a separate process.
+The sizes of values are checked before reading. Links and values stored in other files raise an error. The HDF5 library
+may crash or hang on damaged bytes, so it runs in a separate process.
 """
 
 import importlib.util
@@ -64,7 +64,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
-    """Return the entry `name` of an HDF5 group, or None if it does not exist, without opening other files.
+    """Return the entry `name` of an HDF5 group, or None if there is none, without opening other files.
 
     Raises:
         Unreadable: the entry is an external or soft link, or a dataset with values in other files.

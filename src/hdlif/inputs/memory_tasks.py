@@ -1,4 +1,4 @@
-"""Compute properties of generated memory tasks from the arguments of the tasks.
+"""Compute the properties of generated memory tasks from the arguments of the tasks.
 
 The fields of `DelayedXor`, `Copy` and `MackeyGlass` are the arguments of `data` in a recipe. `hdlif.data` generates the
 samples.
@@ -20,7 +20,7 @@ MOST_TIME = 10**6
 
 
 class Content:
-    """Base class for the arguments of generated data and the properties derived from them.
+    """Base class for the arguments of generated data, with properties derived from the arguments.
 
     Attributes:
         samples, test: numbers of training and test samples.
@@ -62,7 +62,7 @@ class Content:
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """Return the task arguments that a network's input determines."""
+        """Return the task arguments that the input of a network determines."""
         raise NotImplementedError
 
     def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:
@@ -81,7 +81,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class DelayedXor(Content):
-    """A task to decide whether two bits, separated by noise, differ.
+    """A task in which the network decides whether two bits, separated by noise, differ.
 
     Attributes:
         delay: steps from the first bit (at step 0) to the second bit (at the last step).
@@ -121,10 +121,10 @@ class DelayedXor(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Content):
-    """A task to repeat a sequence of symbols after `delay` empty steps.
+    """A task in which the network repeats a sequence of symbols after `delay` empty steps.
 
-    The class of each step is the symbol shown, or "blank". The prediction for each step is read `symbols` + `delay`
-    steps later, so only the steps that repeat the symbols matter.
+    The class of each step is the symbol shown at that step, or "blank". The prediction for each step is read `symbols`
+    + `delay` steps later, so only the repeated symbols are evaluated.
 
     Attributes:
         delay: steps from the last symbol to the first repetition, which a channel signals at the last of these steps.
@@ -174,7 +174,7 @@ class Copy(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class MackeyGlass(Content):
-    """A task to predict the chaotic time series of Mackey and Glass (1977) `ahead` steps ahead.
+    """A task in which the network predicts the chaotic time series of Mackey and Glass (1977) `ahead` steps ahead.
 
     The time series solves dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), with one step per unit of time.
 
@@ -215,7 +215,7 @@ class MackeyGlass(Content):
             )
 
     def lengths(self, validation: int) -> Mapping[str, int]:
-        """Return the duration of each part of the data in units of time, from the first input to the last target."""
+        """Return the duration of each split from the first input to the last target, in units of time."""
         windows = {
             "train": (self.samples, self.stride),
             "validation": (validation, self.steps),

@@ -1,4 +1,4 @@
-"""Find objects in a network's logits, and compare maps of object numbers."""
+"""Find objects in the logits of a network, and compare maps of object numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,13 @@ Numbers = NDArray[np.int32]
 
 
 def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Numbers:
-    """Return each pixel's object number, or 0 for no object, from logits of background, boundary and inside.
+    """Compute each pixel's object number (0 for no object) from the logits of "background", "boundary" and "inside".
 
-    The method is a watershed of the softmax probability p of the class "inside". At each level in `LEVELS`, objects
-    grow over pixels with p above the level. Remaining connected parts become new objects if they have at least `least`
-    pixels, or any size at the last level. Finally, objects grow over the foreground, where the background's probability
-    is below one half. Each part of the foreground that no object reaches becomes a separate object, and objects with
-    fewer than `least` pixels are dropped.
+    The method is a watershed transform of the softmax probability p of the class "inside". At each level in `LEVELS`,
+    existing objects grow over adjacent pixels with p above the level. All other connected components with at least
+    `least` pixels become new objects; at the last level, components of any size do. Finally, objects grow over the
+    foreground, in which the probability of the background is below one half. Each foreground component without an
+    object becomes a new object, and objects with fewer than `least` pixels are dropped.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of
@@ -60,9 +60,9 @@ def _large(numbers: Numbers, least: int) -> Numbers:
 
 
 def components(mask: NDArray[np.bool_]) -> Numbers:
-    """Return the number of each pixel's connected part in a mask [H, W], or 0 outside the mask.
+    """Return the number of each pixel's connected component in a mask [H, W], or 0 outside the mask.
 
-    Pixels are neighbours if they share an edge. Parts are numbered from 1 in the row-by-row order of their first
+    Pixels are neighbours if they share an edge. Components are numbered from 1 in the row-by-row order of their first
     pixels.
     """
     place = np.arange(mask.size).reshape(mask.shape)
@@ -84,7 +84,7 @@ def components(mask: NDArray[np.bool_]) -> Numbers:
 
 
 def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
-    """Grow seeds over a mask to all eight neighbours in each step; where seeds meet, the larger number wins."""
+    """Grow seeds over a mask, adding all eight neighbours in each step; where seeds meet, the larger number wins."""
     labels = seeds
     while True:
         rows = np.pad(labels, ((1, 1), (0, 0)))
@@ -99,8 +99,8 @@ def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
 def matched(found: NDArray[np.integer], true: NDArray[np.integer]) -> tuple[int, int, int]:
     """Count true positives, false positives and missed objects in maps [H, W] of object numbers.
 
-    A true positive is a found object with an intersection over union above 0.5 with a true object. No object can match
-    twice. Pixels that are negative in `true` do not count.
+    A true positive is a found object whose intersection over union with a true object is above 0.5. Each object can
+    match at most once. Pixels with negative values in `true` are ignored.
     """
     counted = true >= 0
     pairs, common = np.unique(np.stack([found[counted], true[counted]]), axis=1, return_counts=True)

@@ -1,6 +1,7 @@
 """Decode image files with Pillow, within fixed limits.
 
-Pillow identifies a file by its content, not its name. Errors in Pillow's decoders are converted to `Unreadable`.
+Pillow identifies the format of a file by content, not by name. Errors from Pillow's decoders are converted to
+`Unreadable`.
 """
 
 import contextlib
@@ -62,8 +63,8 @@ def decode(
 ) -> "Image.Image":
     """Return the first frame of an image file, converted to Pillow's mode "L" or "RGB".
 
-    The orientation and the colour profile are ignored, and transparency is dropped. CMYK is converted with Pillow's
-    simple formula. Colour channels with 16 bits are reduced to the upper 8 bits.
+    Orientation, colour profile and transparency are ignored. CMYK is converted to RGB with Pillow's simple formula.
+    Only the upper 8 bits of 16-bit colour channels are used.
 
     Args:
         suffixes: suffixes of the accepted formats, from `FORMATS`.
@@ -107,19 +108,19 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """The number of channels, which is 1 for a greyscale image and 3 for any other image, even with a palette."""
+        """The number of channels, which is 1 for a greyscale image and 3 for any other, including palette images."""
         return 1 if self.mode in _GREY else 3
 
 
 def header(content: bytes, *, ended: Callable[[], bool] | None = None) -> Header:
-    """Return the header of an image file in an accepted format. Raises `Unreadable`."""
+    """Return the header of an image file, which must be in an accepted format. Raises `Unreadable`."""
     with _opened(content, FORMATS, ended) as image:
         pixel_bytes = _PIXEL_BYTES.get(str(image.format), _OTHER_PIXEL_BYTES)
         return Header(*image.size, image.mode, math.prod(_held_size(image)) * pixel_bytes)
 
 
 class _Content(io.BytesIO):
-    """A byte stream that raises `Unreadable` on reading after `ended` returns True."""
+    """A byte stream that raises `Unreadable` on reading as soon as `ended` returns True."""
 
     def __init__(self, content: bytes, ended: Callable[[], bool] | None) -> None:
         super().__init__(content)
@@ -168,13 +169,13 @@ def _silence_log() -> None:
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return the size of an image, or of a larger TIFF tile, because libtiff decodes complete tiles."""
+    """Return the size of an image, or of a larger TIFF tile because libtiff always decodes complete tiles."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 
 
 class _WithoutWarnings:
-    """A context manager that ignores warnings while any thread uses it, because filters apply to the entire process."""
+    """A context manager that ignores warnings while any thread uses it, because warning filters are process-wide."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -212,7 +213,7 @@ def _silent_libtiff() -> Iterator[None]:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise `Unreadable` if storing or resizing an image of width x height pixels would take too much memory."""
+    """Raise `Unreadable` if storing or resizing an image of `width` x `height` pixels would take too much memory."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise Unreadable(
             f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} per side are "
@@ -221,7 +222,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def _check_scans(content: bytes) -> None:
-    """Raise `Unreadable` if a JPEG file has so many scans or segments that reading it would take seconds."""
+    """Raise `Unreadable` if a JPEG file has so many scans or segments that decoding would take seconds."""
     if not content.startswith(b"\xff\xd8"):
         return
     place, scans, segments = 2, 0, 0

@@ -1,8 +1,8 @@
-"""Read YAML files as plain trees of text, numbers, lists and mappings.
+"""Read YAML files into plain trees of text, numbers, lists and mappings.
 
 Values follow the core schema of YAML 1.2: `1e-3` is a number, and `yes`, `off` and `010` are text. Tags, aliases,
-repeated keys, integers with more than 64 bits and half surrogate pairs raise an error. More than `MOST_DEPTH` levels or
-`MOST_BYTES` bytes also raise an error.
+repeated keys, integers of more than 64 bits and unpaired surrogates raise an error. Text with more than `MOST_DEPTH`
+levels or `MOST_BYTES` bytes also raises an error.
 """
 
 import json
@@ -73,7 +73,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise an error on tags, aliases or excessive nesting before any value is built."""
+    """Raise an error on tags, aliases or excessive nesting before any value is constructed."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -116,7 +116,7 @@ class Loader(_SafeLoader):  # type: ignore[misc]
 
 
 class Dumper(yaml.SafeDumper):
-    """A dumper that writes each list on one line and quotes text that any YAML version reads as a number."""
+    """A dumper that writes each list on one line, and quotes text that any YAML version reads as a number."""
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -133,9 +133,9 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Describe why other programs may read a tree's JSON differently, or return None.
+    """Return a reason why other programs may read the tree's JSON differently, or None if there is none.
 
-    NaN and infinity are not checked.
+    The check does not cover NaN and infinity.
     """
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
@@ -149,7 +149,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
 
 
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to a dict of values by full key.
+    """Flatten nested mappings into a dict of values by full key.
 
     >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
     {'seed': 1, 'neuron.kind': 'lif'}
@@ -179,7 +179,7 @@ def _levels(value: object) -> Iterator[list[object]]:
 
 
 def shown(value: object) -> str:
-    """Return `value` on one printable line of at most about 80 characters."""
+    """Format `value` as one printable line of at most about 80 characters."""
     try:
         return printable(cut(json.dumps(value, ensure_ascii=False, default=repr)))
     # The value is too deep, an integer is too long to format, or a key is invalid in JSON.

@@ -1,8 +1,9 @@
-"""Read Prophesee's .raw files in the formats EVT 2.0 and EVT 3.0.
+"""Read Prophesee's .raw files in EVT 2.0 and EVT 3.0 format.
 
-A text header precedes words of 32 bits in EVT 2.0, or of 16 bits in EVT 3.0. Header lines begin with %. One header line
-contains the format, as in `% evt 3.0` or `% format EVT3;height=720;width=1280`. Other header lines may contain the
-sensor size, as in `% geometry 1280x720` or `% height 720`. The highest 4 bits of each word are the word's type.
+A text header is followed by 32-bit words in EVT 2.0, or by 16-bit words in EVT 3.0. Header lines begin with %. One
+header line specifies the format, as in `% evt 3.0` or `% format EVT3;height=720;width=1280`. Other header lines may
+specify the sensor size, as in `% geometry 1280x720` or `% height 720`. The highest 4 bits of each word contain the type
+of the word.
 """
 
 import re
@@ -59,7 +60,7 @@ def _version(lines: list[str]) -> str:
 
 
 def _sensor(lines: list[str]) -> tuple[int, int] | None:
-    """Return the height and width of the sensor if the header contains them."""
+    """Return the height and width of the sensor, or None if the header does not contain them."""
     text = "\n".join(lines)
     if found := re.search(r"^geometry ([0-9]{1,5})x([0-9]{1,5})", text, re.MULTILINE):
         return int(found[2]), int(found[1])
@@ -71,7 +72,7 @@ _Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], ND
 
 
 def _evt2(words: NDArray[np.uint32]) -> _Columns:
-    """Decode EVT 2.0, in which bits 0..10 of an event are y, 11..21 are x, and 22..27 are the low bits of the time.
+    """Decode EVT 2.0, in which an event has y in bits 0–10, x in bits 11–21 and the low bits of the time in bits 22–27.
 
     A time word contains the upper 28 bits of the time. Events before the first time word are omitted.
     """
@@ -85,9 +86,10 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Decode EVT 3.0, in which time, row and column are written only when they change.
 
-    An event is a word with x and polarity, or a bit in a vector. A vector of 12 or 8 bits marks the pixels after the
-    base that have an event, and the next vector covers the following pixels. The time has 24 bits in two words, and
-    restarts after 2^24. Events before the first time and row are omitted.
+    An event is either a word with x and polarity, or a bit in a vector. A vector has 12 or 8 bits, each of which is set
+    if a pixel has an event. The first vector begins at the base pixel, and each later vector begins after the previous
+    vector. The time has 24 bits, split over two words, and wraps around at 2^24. Events that precede the first time or
+    the first row are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -116,12 +118,12 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
 
 
 def _bits(values: NDArray[np.int32]) -> int:
-    """Return the total number of bits that are set."""
+    """Return the total number of set bits in all values."""
     return sum(int((values >> bit & 1).sum()) for bit in range(12))
 
 
 def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the time at each word, or -1 before the first time; a changed high word sets the low bits to 0."""
+    """Return the time at each word, or -1 before the first time. A changed high word sets the low bits to 0."""
     is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
     highs = value[is_high].astype(np.int64)
     highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12

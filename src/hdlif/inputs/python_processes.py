@@ -1,4 +1,4 @@
-"""Build commands that start another Python process."""
+"""Create commands that start another Python process."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ def module_command(module: str, *arguments: object) -> list[str]:
 
 
 def this_command() -> list[str]:
-    """Return the command that restarts this program with the same arguments, and with -P if -P was used."""
+    """Return the command that restarts this program with the same arguments, including Python's option -P if set."""
     spec = sys.modules["__main__"].__spec__
     program = [str(Path(sys.argv[0]).absolute())] if spec is None else ["-m", spec.name]
     return [sys.executable, *(["-P"] if sys.flags.safe_path else []), *program, *sys.argv[1:]]

@@ -1,7 +1,7 @@
 """Read event-camera files.
 
-hdlif implements readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. The packages tonic and
-h5py read AEDAT 4 and HDF5, and are in an optional extra because tonic is licensed under the GPL.
+The formats N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays have built-in readers. AEDAT 4 and HDF5
+require the packages tonic and h5py, which are in an optional extra because tonic is licensed under the GPL.
 """
 
 import io
@@ -45,9 +45,10 @@ _SENSOR_SIDE = 128
 def read_bin(content: bytes) -> Events:
     """Read N-MNIST, which has 5 bytes per event.
 
-    The first two bytes are x and y; the others are a polarity bit and a big-endian time of 23 bits in microseconds.
+    The first two bytes contain x and y, and the other three contain a polarity bit and a big-endian 23-bit time in
+    microseconds.
 
-    An entry with y = 240 is not an event but adds 2^13 to all later times.
+    An entry with y = 240 is not an event, but adds 2^13 to all later times.
     """
     if len(content) % 5:
         raise Unreadable(f"{len(content)} bytes are not a multiple of 5, the size of an event")
@@ -59,7 +60,7 @@ def read_bin(content: bytes) -> Events:
 
 
 def read_aedat(content: bytes) -> Events:
-    """Read AEDAT 2.0 from a DVS128 sensor, or AEDAT 3.1, depending on the version in the first line."""
+    """Read AEDAT 2.0 (from a DVS128 sensor) or AEDAT 3.1, depending on the version in the first line."""
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
@@ -67,10 +68,10 @@ def read_aedat(content: bytes) -> Events:
 
 
 def _read_aedat2(content: bytes) -> Events:
-    """Read AEDAT 2.0, in which events follow header lines that begin with #.
+    """Read AEDAT 2.0, in which header lines that begin with # precede the events.
 
-    An event consists of an address and a time, each with 4 bytes in big-endian order. Bit 0 of the address is 1 for
-    darker; bits 1..7 are x from the right, and bits 8..14 are y from the bottom.
+    An event consists of an address and a time, each a 4-byte big-endian integer. In the address, bit 0 is 1 for darker,
+    bits 1 to 7 are x from the right, and bits 8 to 14 are y from the bottom.
     """
     start = 0
     while content[start : start + 1] == b"#":
@@ -86,11 +87,11 @@ def _read_aedat2(content: bytes) -> Events:
 
 
 def _read_aedat3(content: bytes) -> Events:
-    """Read AEDAT 3.1, in which packets of events follow a text header that ends with #!END-HEADER.
+    """Read AEDAT 3.1, in which a text header that ends with #!END-HEADER precedes packets of events.
 
-    Each packet has its own header of 28 bytes. A polarity event has 4 bytes of data and 4 bytes of time in
-    little-endian order. In the data of an event, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2..16 are y,
-    and bits 17..31 are x.
+    Each packet has its own 28-byte header. A polarity event consists of 4 bytes of data and 4 bytes of time, both in
+    little-endian order. In an event's data, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2 to 16 are y, and
+    bits 17 to 31 are x.
     """
     mark = b"#!END-HEADER\r\n"
     place = content.find(mark)
@@ -152,7 +153,7 @@ def _as_file(path: Path, content: bytes) -> Iterator[str]:
 
 
 def read_npy(content: bytes) -> Events:
-    """Read a structured array [N] with fields t, x, y and p, or a numeric array [N, 4] with these columns."""
+    """Read a structured array [N] with fields `t`, `x`, `y` and `p`, or a numeric array [N, 4] with these columns."""
     records = parse_records(content)
     if records is not None:
         return of_columns(_named(records))
@@ -165,7 +166,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read arrays t, x, y and p [N], or a single array as in `read_npy` that is unnamed or named "events"."""
+    """Read arrays `t`, `x`, `y` and `p` [N], or a single array as in `read_npy` that is unnamed or named "events"."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -188,7 +189,7 @@ _ALONE = ("events", "arr_0")
 
 
 def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the columns t, x, y and p by name. Raises `Unreadable` unless each column occurs exactly once."""
+    """Return the columns `t`, `x`, `y` and `p` by name. Raises `Unreadable` unless each column occurs exactly once."""
     found: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
@@ -202,7 +203,7 @@ def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def read_hdf5(path: Path, content: bytes) -> Events:
-    """Read HDF5 data sets t, x, y and p, or a data set with these fields, in the root or in "events" or "CD".
+    """Read HDF5 data sets `t`, `x`, `y` and `p`, or one data set with these fields, from the root, "events" or "CD".
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -222,7 +223,7 @@ def read_hdf5(path: Path, content: bytes) -> Events:
 
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
-    """Return the arrays t, x, y and p from the usual HDF5 groups."""
+    """Return the arrays `t`, `x`, `y` and `p` from one of the usual HDF5 groups."""
     # Import this here because most recordings do not need it.
     from hdlif.inputs.hdf5_tree import own_entry
 
@@ -245,7 +246,7 @@ def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
 
 
 def _check_size(values: Any) -> None:
-    """Raise `Unreadable` if an HDF5 data set would take more memory than any recording needs."""
+    """Raise `Unreadable` if an HDF5 data set would take more memory than a recording can need."""
     shape = list(values.shape or ())
     if len(shape) != 1 or shape[0] > MOST_EVENTS:
         raise Unreadable(f"{cut(values.name)} is {shape}; it must be [N], with at most {MOST_EVENTS:,} events")
@@ -276,11 +277,11 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """Return the events in the content of a file; the suffix of `path` determines the format.
+    """Return the events in the content of a file, whose format is determined by the suffix of `path`.
 
-    Reading takes memory of at most `MEMORY` times the file size, with three exceptions. AEDAT 4 and HDF5 have no memory
-    limit. Each array in a .npz file has at most `inputs.MOST_BYTES` bytes. EVT 3.0 takes 50 times the file size, plus
-    100 bytes per event in vectors (at most `MOST_EVENTS`).
+    Reading a file takes at most `MEMORY` times its size in memory, with three exceptions. For AEDAT 4 and HDF5, there
+    is no memory limit. For .npz files, the limit is `inputs.MOST_BYTES` bytes per array. For EVT 3.0, the limit is 50
+    times the file size, plus 100 bytes per event in vectors (up to `MOST_EVENTS`).
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

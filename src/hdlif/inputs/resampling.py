@@ -4,9 +4,9 @@ The output y_m is defined with r = to / from = L / M in lowest terms and c = 0.9
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n.
 
-The sums are over all n with |u| c < 16. The kernel k is the ideal low-pass filter below 0.95 of the lower Nyquist
-frequency. Kaiser's window w with beta = 10 cuts the kernel off after 16 zeros. There are L different kernels. Beyond
-the ends of x, the first and last values are repeated.
+The sums run over all n with |u| c < 16. The kernel k is the ideal low-pass filter below 0.95 of the lower Nyquist
+frequency. The Kaiser window w with beta = 10 truncates the kernel after 16 zeros. There are L different kernels, one
+per phase. Beyond the ends of x, the first or last value is repeated.
 """
 
 import math
@@ -23,7 +23,7 @@ _BLOCK, _MOST_KEPT = 2**16, 2**16
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:
-    """Return the number of output values with times before the end of the last input value.
+    """Return the number of output values that lie before the end of the last input value.
 
     >>> resampled_length(100, 50, 20), resampled_length(8000, 8000, 16000), resampled_length(3, 2, 1)
     (40, 16000, 2)
@@ -54,9 +54,9 @@ def resampled(
 
 
 class Resampler:
-    """A resampler for values that arrive in pieces, with outputs bit-identical to `resampled`.
+    """A resampler for values that arrive in pieces, with outputs that are bit-identical to those of `resampled`.
 
-    Each output is returned as soon as its inputs are complete.
+    Each output is returned as soon as all inputs for it have arrived.
     """
 
     def __init__(self, rate: int, to: int) -> None:
@@ -69,7 +69,7 @@ class Resampler:
         self._shape: tuple[int, ...] = ()
 
     def push(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next inputs [N] or [N, C], and return the completed outputs [M] or [M, C], M >= 0."""
+        """Add the next inputs [N] or [N, C], and return any outputs [M] or [M, C] that are now complete."""
         self._shape = x.shape[1:]
         if self._rate == self._to or not len(x):
             return x
@@ -101,7 +101,7 @@ class Resampler:
 
 
 def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
-    """Compute the outputs begin..end-1 from the inputs `held` [n, C], which begin at x[start - reach]."""
+    """Compute the outputs `begin` to `end` - 1 from the inputs `held` [n, C], which begin at x[start - reach]."""
     taps = 2 * _reach(up, down) + 1
     table = _table(up, down) if up * taps <= _MOST_KEPT else None
     # The sum may exceed the largest float32 if the values are near it.
@@ -140,7 +140,7 @@ def _table(up: int, down: int) -> NDArray[np.float64]:
 
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
-    """Return kernels [phases, 2 reach + 1], each with sum 1, for outputs at phases / up after an input."""
+    """Return kernels [phases, 2 reach + 1], each with sum 1, for outputs that lie `phases` / `up` after an input."""
     cutoff, reach = _cutoff(up, down), _reach(up, down)
     fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
     u = fractions - n

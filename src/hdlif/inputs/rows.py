@@ -1,4 +1,4 @@
-"""Parse the lines of a CSV file as they arrive, with the rules of `hdlif.inputs.tables`.
+"""Parse the lines of a CSV file as they arrive, following the rules of `hdlif.inputs.tables`.
 
 A row is one line of at most `MOST_LINE` bytes, so cells cannot contain line breaks.
 """
@@ -57,13 +57,13 @@ FILL = "fill it in, or set how to fill gaps: hold or zero (hdlif run: --gaps)"
 
 
 class Lines:
-    """A splitter that divides a byte stream into lines that end in LF, CR LF or CR."""
+    """A splitter that divides a byte stream into lines, which end in LF, CR LF or CR."""
 
     def __init__(self) -> None:
         self._rest, self._number, self._after_return = bytearray(), 0, False
 
     def push(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the numbered lines that a block of bytes completes. Raises `Unreadable` if a line is too long."""
+        """Yield the number and content of each line that a block of bytes completes. Raises `Unreadable`."""
         if self._after_return and block.startswith(b"\n"):
             block = block[1:]
             self._after_return = False
@@ -75,7 +75,7 @@ class Lines:
         self._keep(rest)
 
     def end(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the last line if it does not end in a line break."""
+        """Yield the last line if it has no line break at the end."""
         if self._rest:
             yield self._line(b"")
 
@@ -95,7 +95,7 @@ class Lines:
 
 
 class Rows:
-    """A parser that converts lines to rows of numbers, with `known` channels matched by name if there is a header.
+    """A parser that converts lines to rows of numbers, and matches `known` channels by name if there is a header.
 
     Attributes:
         label: the latest row's cell in the column `target`, or "" without such a column.
@@ -112,7 +112,7 @@ class Rows:
         self._blank = 0
 
     def row(self, number: int, line: bytes) -> Floats | None:
-        """Return the row as float32 [1, C], or None for the header and blank lines at the end. Raises `Unreadable`."""
+        """Return a row as float32 [1, C], or None for the header and blank lines at the end. Raises `Unreadable`."""
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if not line:

@@ -19,7 +19,7 @@ ARRAYS = ("x", "y", "group", "part")
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Return the start of each window; windows without a stride are adjacent.
+    """Return the start of each window, with adjacent windows if `stride` is None.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])
@@ -29,7 +29,7 @@ def windows(length: int, window: int, stride: int | None) -> range:
 
 @dataclass(frozen=True)
 class Part:
-    """A time series, or a part of a time series.
+    """A time series or a section of a time series.
 
     Attributes:
         values: float32 [T, C].
@@ -42,7 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Yield windows of `rows` rows, `stride` rows apart, or the entire time series if it is not longer."""
+        """Yield windows of `rows` rows at intervals of `stride`, or the entire time series if it fits in one window."""
         if len(self.values) <= rows:
             yield self
             return
@@ -53,10 +53,10 @@ class Part:
 
 
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
-    """Return the time series in a file, which contains a single time series or an array of several.
+    """Return the time series in a file, which contains either one time series or an array of several.
 
-    Several time series are stored as a .npy array [N, T, C], or as x in a .npz file, where x may be [N, T] for one
-    channel.
+    Several time series are stored as an array [N, T, C] in a .npy file, or as `x` in a .npz file. For one channel, `x`
+    may be [N, T].
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -74,7 +74,7 @@ def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> lis
 
 
 def samples(content: bytes) -> NDArray[Any]:
-    """Return the array x in a .npz file that contains only arrays from `ARRAYS`. Raises `Unreadable` without x."""
+    """Return the array `x` in a .npz file, which may contain only arrays named in `ARRAYS`. Raises `Unreadable`."""
     found = parse_archive(content, ARRAYS)
     if ARRAYS[0] not in found:
         raise Unreadable("it has no array x")
@@ -82,7 +82,7 @@ def samples(content: bytes) -> NDArray[Any]:
 
 
 def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floats:
-    """Return the time series [T, C] in a CSV or Parquet file with one row per step, or in a .npy file.
+    """Return the time series [T, C] in a .npy file, or in a CSV or Parquet file with one row per step.
 
     Args:
         known: the channels, matched by name if the file contains names.
@@ -95,7 +95,7 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 
 
 def plain(array: NDArray[Any]) -> Floats:
-    """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for wrong shapes."""
+    """Convert an array [T, C] (or [T] for one channel) to float32 [T, C]. Raises `Unreadable` for wrong shapes."""
     if array.ndim not in (1, 2) or not array.size:
         raise Unreadable(f"it is {array.dtype} {list(array.shape)}; expected a time series [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])
@@ -116,7 +116,7 @@ def finite(array: NDArray[Any]) -> Floats:
 
 
 def finite_steps(array: NDArray[Any]) -> Floats:
-    """Convert time series [N, T, C] or [N, T], each of which may end in padding with NaN, to float32.
+    """Convert time series [N, T, C] or [N, T], which may end in NaN padding, to float32.
 
     Raises:
         Unreadable: a value before the padding is not finite, or a time series has no step.
@@ -143,7 +143,7 @@ def as_sample(series: Floats) -> Floats:
 
 
 def normalised(samples: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """Return (sample - mean) / std per channel for samples [..., C, T, 1], with each operation in float32."""
+    """Return (sample - mean) / std per channel for samples [..., C, T, 1], with every operation in float32."""
     return fitting.normalised(samples, mean, std, whole=1)
 
 

@@ -1,6 +1,6 @@
 """Compute log-mel frames of audio clips, for training and for `hdlif run`.
 
-Training and `hdlif run` compute identical numbers on the same machine with the same version of NumPy.
+On the same machine and with the same version of NumPy, training and `hdlif run` compute identical numbers.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _BLOCK = 2**16
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
-    """Yield the resampled clips [record.samples] of audio, each with its start time in seconds.
+    """Yield the start time in seconds and the resampled values [record.samples] of each clip.
 
     Audio shorter than a clip is padded with silence at the end, or on both sides if `record.clips` is "centre". Audio
     longer than a clip yields one clip for "first" or "centre", and complete clips every `record.every` samples for
@@ -47,10 +47,10 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
 
 
 def log_mel(clip: Floats, record: SoundRecord) -> Floats:
-    """Return the log-mel energies of a clip [record.samples], as float32 [T, mels] with T = record.frames.
+    """Return the log-mel energies of a clip [record.samples] as float32 [T, mels] with T = `record.frames`.
 
     Frame t consists of the n = `record.frame` samples around the middle of hop t, multiplied by the periodic Hann
-    window h. Samples beyond the ends of the clip are silent. The energies y are computed in float64 from the Fourier
+    window h. Silence is assumed beyond the ends of the clip. The energies y are computed in float64 from the Fourier
     transform X and the triangles b_m of `filter_bank`:
 
         y_tm = log(1e-8 + sum_k b_m(k) |X_t(k)|^2 / sum_j h_j^2)
@@ -59,9 +59,9 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """A converter that turns pieces of a clip into log-mel frames, bit-identical to `log_mel`.
+    """A converter from pieces of a clip to log-mel frames, with the same bits as `log_mel`.
 
-    Each frame is returned as soon as its samples are complete or the clip ends.
+    Each frame is returned as soon as all samples for it have arrived or the clip ends.
     """
 
     def __init__(self, record: SoundRecord) -> None:
@@ -73,7 +73,7 @@ class LogMelFrames:
         self._came = self._made = 0
 
     def push(self, samples: Floats) -> Floats:
-        """Take the next samples [N], and return the completed frames [M, mels], M >= 0. Silence follows the clip."""
+        """Add the next samples [N], and return any completed frames [M, mels]. Silence follows the clip."""
         record = self._record
         n, hop = record.frame, record.hop
         self._came += len(samples)
@@ -93,7 +93,7 @@ class LogMelFrames:
 
 
 def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats:
-    """Return the log-mel energies [T, mels] of frames [T, n], or no rows if `frames` is None."""
+    """Return the log-mel energies [T, mels] of frames [T, n], or an array without rows if `frames` is None."""
     if frames is None:
         return np.empty((0, record.mels), np.float32)
     n = record.frame
@@ -118,10 +118,10 @@ def _hann(n: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float64]:
-    """Return triangular filters [mels, frame // 2 + 1] with peaks of 1 over the frequencies of a frame.
+    """Return triangular filters [mels, frame // 2 + 1] with a peak value of 1 over the frequencies of a frame.
 
-    The corners of the triangles are equidistant in mel(f) = 2595 log10(1 + f / 700), from `lowest_hz` to `highest_hz`.
-    Triangle m rises from corner m to corner m + 1 and falls to corner m + 2.
+    The corners of the triangles are equidistant in mel(f) = 2595 log10(1 + f / 700) between `lowest_hz` and
+    `highest_hz`. Triangle m rises from corner m to corner m + 1 and falls to corner m + 2.
 
     Raises:
         Unreadable: a triangle contains no frequency.

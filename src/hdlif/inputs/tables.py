@@ -1,7 +1,7 @@
 """Read CSV and Parquet files with one row of numbers per time step or sample.
 
-Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. Numbers have a
-point as decimal separator. The first row is a header if none of its cells is a number.
+Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. The decimal
+separator is a point. The first row is a header if none of its cells is a number.
 """
 
 import codecs
@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Read a CSV or Parquet file, depending on the suffix, with the arguments of `parse_table`."""
+    """Read a CSV or Parquet file, depending on `suffix`, with the arguments of `parse_table`."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
@@ -139,7 +139,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV file, each with the number of the row's last line. Raises `Unreadable`."""
+    """Yield each row of a CSV file with the number of the row's last line. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it contains a zero byte, so it is not text")
     try:
@@ -162,7 +162,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def names_in(first: list[str]) -> list[str] | None:
-    """Return the column names if the first row is a header, or None if it contains numbers. Raises `Unreadable`."""
+    """Return the column names if the first row is a header, or None if all cells are numbers. Raises `Unreadable`."""
     if len(first) > MOST_COLUMNS:
         raise Unreadable(f"it has {len(first):,} columns; at most {MOST_COLUMNS:,} are supported")
     numbers = [NUMBER.fullmatch(cell) is not None for cell in first]
@@ -184,7 +184,7 @@ def names_in(first: list[str]) -> list[str] | None:
 def columns_of(
     header: Sequence[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the indices of numeric columns, and the indices of text columns by name. Raises `Unreadable`."""
+    """Return the indices of numeric columns, and the index of each text column by name. Raises `Unreadable`."""
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
@@ -201,12 +201,12 @@ def columns_of(
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:
-    """Return the name of a column, or the column's number from 1, for an error message."""
+    """Return the name of a column for an error message or, without a header, the column's number (from 1)."""
     return brief(header[place]) if header else str(place + 1)
 
 
 def no_number(cell: str) -> tuple[str, bool]:
-    """Describe a cell that should be a number, and return whether it is text."""
+    """Describe why a cell is not a number, and return whether the cell contains text."""
     word = cell.strip().lower()
     if not word:
         return f"the cell is empty; {FILL_IN}", False
@@ -218,7 +218,7 @@ def no_number(cell: str) -> tuple[str, bool]:
 
 
 def word_of(cell: str, where: str) -> str:
-    """Return the text in a cell if it is a valid name. Raises `Unreadable`."""
+    """Return the text in a cell, which must be a valid name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
         raise Unreadable(f"{where}: {brief(cell)} is not a name")
@@ -266,7 +266,7 @@ def _parquet(content: bytes) -> Iterator[Any]:
 
 
 def _columns_of_parquet(file: Any) -> list[str]:
-    """Return the column names. Raises `Unreadable` if a table has too many cells, no rows or a repeated name."""
+    """Return the column names. Raises `Unreadable` if a table has too many cells, no rows or a repeated column name."""
     names, rows = list(file.schema_arrow.names), file.metadata.num_rows
     if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
         raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than about {MOST_CELLS:,} cells")

@@ -1,6 +1,6 @@
 """Read RIFF WAVE files with PCM of 8, 16, 24 or 32 bits, or with floats of 32 or 64 bits.
 
-Python's module `wave` cannot read floats or, before Python 3.12, the extensible format of 24-bit files.
+Python's module `wave` cannot read floats, and could not read the extensible format of 24-bit files before Python 3.12.
 """
 
 import io
@@ -27,7 +27,7 @@ _ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are supported"
 
 @dataclass(frozen=True)
 class Wave:
-    """Audio with a rate in Hz and float32 samples [N] in about -1..1."""
+    """Audio with a sampling rate in Hz and float32 samples [N], which range from about -1 to 1."""
 
     rate: int
     samples: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """The format of audio samples, with a type code and bits per value."""
+    """The format of audio samples, with a type code and the number of bits per value."""
 
     code: int
     channels: int
@@ -53,7 +53,7 @@ PLAIN = Format(_PCM, 1, 0, 16)
 
 
 def parse_wave(content: bytes) -> Wave:
-    """Return the mean of a .wav file's channels, with integers divided by full scale.
+    """Return the mean over the channels of a .wav file, with integers divided by full scale.
 
     Raises:
         Unreadable: the file has another format, is compressed, cut short, beyond a limit or empty, or contains a sample
@@ -74,7 +74,7 @@ def parse_wave(content: bytes) -> Wave:
 
 
 def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
-    """Read the header of a .wav file, and return the format and the stated number of bytes of the samples.
+    """Read the header of a .wav file, and return the format and the stated size of the samples in bytes.
 
     Args:
         up_to: returns the requested number of bytes, or fewer at the end.
@@ -105,7 +105,7 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
 
 
 def parse_format(chunk: bytes) -> Format:
-    """Parse the chunk "fmt " of a .wav file. Raises `Unreadable`."""
+    """Parse the "fmt " chunk of a .wav file. Raises `Unreadable`."""
     if len(chunk) < 16:
         raise Unreadable(f"its format chunk has {len(chunk)} bytes; at least 16 are needed")
     code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -133,7 +133,7 @@ def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.
 
 
 def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
-    """Decode audio samples, and return the mean of the channels as float32 [N] in about -1..1.
+    """Decode audio samples, and return the mean over the channels as float32 [N], from about -1 to 1.
 
     Args:
         first: the number of the first sample, for the error message.
@@ -153,7 +153,7 @@ def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[
 
 
 def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
-    """Convert the bytes of audio samples to float32, with full scale as 1."""
+    """Convert the bytes of audio samples to float32, where full scale corresponds to 1."""
     if form.code == _FLOAT:
         with np.errstate(over="ignore", invalid="ignore"):
             return raw.view(f"<f{form.bits // 8}").astype(np.float32)

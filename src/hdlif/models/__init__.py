@@ -1,4 +1,4 @@
-"""Builder functions for networks, with factories for neurons and convolutions as arguments."""
+"""Builder functions for networks, which take factories for neurons and convolutions as arguments."""
 
 from hdlif.models.blocks import (
     AttentionBlockI,

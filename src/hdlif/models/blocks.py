@@ -1,4 +1,4 @@
-"""Building blocks of networks: places, factories, pre-activation residual blocks and wrappers."""
+"""Building blocks of networks, such as factories, pre-activation residual blocks and wrappers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from hdlif.nn.state import Paths, steps_of
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a neuron layer in a network, which is the argument of neuron factories.
+    """The position of a neuron layer in a network, which neuron factories take as an argument.
 
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF, LIF
@@ -50,7 +50,7 @@ AttentionFactory = Callable[[int], Temporal]
 
 
 class ConvFactory(Protocol):
-    """A factory for convolutions without bias, such as `QuantConv2d` or a partial of `QuantConv2d` with a quantiser."""
+    """A factory for convolutions without bias, such as `QuantConv2d` or `partial(QuantConv2d, quantizer=...)`."""
 
     def __call__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = ..., padding: int = ...
@@ -74,10 +74,10 @@ class BlockFactory(Protocol):
 
 
 class PreActBlock(Temporal):
-    """A pre-activation residual block on a stream h of real-valued currents.
+    """A pre-activation residual block on a stream `h` of real-valued currents.
 
     The block computes y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + shortcut(h). The shortcut is the identity or, if the
-    shape changes, a strided 1x1 convolution with a batch norm. No neurons follow the addition.
+    shape changes, a strided 1x1 convolution with a batch norm. There are no neurons after the addition.
 
     >>> import torch
     >>> from hdlif.models import Place, PreActBlock
@@ -136,11 +136,11 @@ class PreActBlock(Temporal):
 
 
 class AttentionBlockI(PreActBlock):
-    """A pre-activation residual block with attention only on the branch (SECA_I of arXiv 2410.07547).
+    """A pre-activation residual block with attention on the branch only (SECA_I in arXiv 2410.07547).
 
-    c1 = att1(bn1(conv1(act1(h)))),   y = att2(bn2(conv2(act2(c1)))) + shortcut(h)
+    With c1 = att1(bn1(conv1(act1(h)))), the block computes y = att2(bn2(conv2(act2(c1)))) + shortcut(h).
 
-    Pass `AttentionBlockI` to a network builder as a partial:
+    Pass a partial of `AttentionBlockI` to a network builder:
 
     >>> from functools import partial
     >>> import torch
@@ -175,12 +175,13 @@ class AttentionBlockI(PreActBlock):
 
 
 class AttentionBlockII(AttentionBlockI):
-    """A pre-activation residual block with attention on sums of input and branch (SECA_II of arXiv 2410.07547).
+    """A pre-activation residual block with attention on the sums of input and branch (SECA_II in arXiv 2410.07547).
 
-    c1 = att1(h + bn1(conv1(act1(h)))),   y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h)
+    With c1 = att1(h + bn1(conv1(act1(h)))), the block computes y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h).
 
-    If the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Otherwise, h reaches y twice, which scales the
-    stream by 1 + gate1·gate2 per block. The factor 1 + gate1·gate2 is about 1¼ for gates of ½, and at most 2.
+    In a block that changes the shape, c1 = att1(bn1(conv1(act1(h)))). In any other block, two paths lead from `h` to
+    `y`, so each block scales the stream by 1 + gate1·gate2. The factor 1 + gate1·gate2 is about 1¼ if both gates are ½,
+    and is at most 2.
 
     `AttentionBlockI` has an example.
 
@@ -218,9 +219,9 @@ class AttentionBlockII(AttentionBlockI):
 class Network(Temporal):
     """A network that consists of a stem, a body, a head and a classifier in series.
 
-    The network maps images [K, B, C, H, W] or [1, B, C, H, W] to logits per step, [K, B, classes, ...]. `network(x,
+    The network maps images [K, B, C, H, W] or [1, B, C, H, W] to logits [K, B, classes, ...] for each step. `network(x,
     steps=range(T))` starts a sequence, and `network(x, state, steps=range(T, T + 1))` continues the sequence. You can
-    omit `steps` if x starts a sequence and has K > 1 steps.
+    omit `steps` if `x` starts a sequence and has K > 1 steps.
 
     >>> import torch
     >>> from torch import nn
@@ -266,8 +267,8 @@ class Network(Temporal):
 class OwnNetwork(Temporal):
     """A wrapper that turns any sequence or temporal module into a network.
 
-    The wrapper maps samples [K, B, ...] or [1, B, ...] to logits [K, B, classes, ...], and is called like `Network`.
-    The names of the module's parameters get the prefix `network`.
+    The wrapper is called like `Network`, and maps samples [K, B, ...] or [1, B, ...] to logits [K, B, classes, ...].
+    The parameter names of the wrapped module get the prefix `network`.
 
     >>> import torch
     >>> from torch import nn
@@ -333,5 +334,5 @@ def as_network(module: nn.Module) -> Temporal:
 def default_conv(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0
 ) -> nn.Module:
-    """Return a convolution with fp32 weights for a network's body."""
+    """Return a convolution with fp32 weights for the body of a network."""
     return QuantConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)

@@ -1,6 +1,6 @@
-"""Networks with an output per pixel or location, which add upsampled coarse maps to finer maps.
+"""Networks with one output per pixel or location, which add upsampled coarse maps to finer maps.
 
-A U-Net predicts a class per pixel. A detector predicts boxes with a pre-activation backbone, a neck and heads.
+A U-Net predicts a class for each pixel. A detector has a pre-activation backbone, a neck and heads, and predicts boxes.
 """
 
 import math
@@ -42,12 +42,12 @@ def detector(
     stem: StemFactory = imagenet_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return an anchor-free detector, whose outputs `hdlif.runtime.boxes.decode_boxes` decodes.
+    """Return an anchor-free detector with outputs that `hdlif.runtime.boxes.decode_boxes` can decode.
 
-    Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. From the last stage to the
-    finest level, the neck normalises and upsamples each map, and adds the result to the previous stage's map. Each
-    level ends with a head of a neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in
-    fp32. Each head computes K class logits and four distances per location.
+    Stage i has `blocks[i]` blocks with `width`·2^i channels at a stride of 4·2^i pixels. From the last stage to the
+    finest level, the neck normalises and upsamples each map and adds it to the map of the previous stage. Each level
+    ends with a head: a neuron layer, a 3x3 convolution, a batch norm, a neuron layer and an fp32 1x1 convolution. For
+    each location, a head computes K class logits and four distances.
 
     >>> import torch
     >>> from hdlif.models import detector
@@ -122,12 +122,12 @@ def unet(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a U-Net of pre-activation blocks (Ronneberger et al. 2015) from images to maps of logits.
+    """Return a U-Net (Ronneberger et al. 2015) of pre-activation blocks, which maps images to maps of logits.
 
-    Skip connections are added, not concatenated:
+    Skip connections are added, not concatenated.
 
-    down_0 = block(stem(x)),   down_i = block(down_{i-1}),   up_d = down_d,
-    up_i = block(upsample(bn(conv1x1(act(up_{i+1})))) + down_i),   logits = conv1x1(up_0)
+    The network computes down_0 = block(stem(x)), down_i = block(down_{i-1}), up_d = down_d, up_i =
+    block(upsample(bn(conv1x1(act(up_{i+1})))) + down_i) and logits = conv1x1(up_0).
 
     At level i, the map has width·2^i channels, and its sides are 1/2^i of the image's sides.
 
@@ -175,7 +175,7 @@ def unet(
 
 
 class _Wires:
-    """A builder for the children and lines of a network's body."""
+    """A builder for the children and lines of the body of a network."""
 
     def __init__(
         self,
@@ -191,12 +191,12 @@ class _Wires:
         self.lines: list[Line] = []
 
     def place(self, path: str, stage: int, block: int, channels: int) -> Place:
-        """Return the place of the next neuron layer."""
+        """Return the `Place` of the next neuron layer."""
         self._count += 1
         return Place(f"body.{path}", stage, block, int(path.endswith("2")), self._count - 1, channels)
 
     def block(self, path: str, stage: int, number: int, channels: tuple[int, int], stride: int) -> nn.Module:
-        """Return the next residual block; `channels` are the input and output channels."""
+        """Return the next residual block, where `channels` contains the input and output channels."""
         before, after = channels
         inner = self._inner.get(f"body.{path}", after)
         places = self.place(f"{path}.act1", stage, number, before), self.place(f"{path}.act2", stage, number, inner)
@@ -205,18 +205,18 @@ class _Wires:
         )
 
     def run(self, name: str, child: nn.Module, value: str) -> str:
-        """Add a line that runs a child on a value; return the name of the child's output."""
+        """Add a line that runs a child on a value, and return the name of the output."""
         self.children[name] = child
         self.lines.append(Line(name, Child(name), (value,)))
         return name
 
     def sum(self, name: str, first: str, second: str) -> str:
-        """Add a line that sums two values; return the name of the sum."""
+        """Add a line that sums two values, and return the name of the sum."""
         self.lines.append(Line(name, Sum(), (first, second)))
         return name
 
     def add(self, name: str, stage: int, coarser: tuple[int, str], channels: int, value: str) -> str:
-        """Add lines that upsample a coarser map and add the result to a value; return the name of the sum."""
+        """Add lines that upsample a coarser map and sum it with a value, and return the name of the sum."""
         place = self.place(f"{name}.act", stage, 0, coarser[0])
         layers = {
             "act": self._neuron(place),
@@ -227,7 +227,7 @@ class _Wires:
         return self.sum(f"{name}.sum", value, self.run(name, Sequential(layers), coarser[1]))
 
     def level(self, name: str, stage: int, channels: int, width: int, classes: int, value: str) -> str:
-        """Add the head of a level; return the name of the output vector."""
+        """Add the head of a level, and return the name of the output vector."""
         last = nn.Conv2d(width, classes + 4, 1)
         assert last.bias is not None
         nn.init.normal_(last.weight, std=0.01)

@@ -16,14 +16,14 @@ EXPANDED = ("act1", "conv1", "bn1", "act2", "conv2", "bn2")
 
 
 class QKAttention(Temporal):
-    """A residual block with Q-K attention on a stream h of real-valued currents [K, B, C, H, W].
+    """A residual block with Q-K attention on a stream `h` of real-valued currents [K, B, C, H, W].
 
-    s = act(h),   Q = q_act(q_bn(q_conv(s))),   K = k_act(k_bn(k_conv(s))),   a = a_act(sum(Q)),
-    y = bn(conv(K where a > 0, else 0)) + h
+    The block computes s = act(h), Q = q_act(q_bn(q_conv(s))), K = k_act(k_bn(k_conv(s))), a = a_act(sum(Q)) and y =
+    bn(conv(K where a > 0, else 0)) + h.
 
-    Token attention sums over the channels of each head, with one gate per head and token, [K, B, heads, H, W]. Channel
-    attention sums over the tokens, with one gate per channel, [K, B, C]. All convolutions are 1x1. Spikes are never
-    multiplied by spikes, and no cost grows with the square of the number of tokens.
+    Token attention sums over the channels of each head, and has one gate per head and token, [K, B, heads, H, W].
+    Channel attention sums over the tokens, and has one gate per channel, [K, B, C]. All convolutions are 1x1. Spikes
+    are never multiplied by spikes, and the cost does not grow with the square of the number of tokens.
 
     >>> import torch
     >>> from hdlif.models import Place, QKAttention
@@ -93,7 +93,7 @@ class QKAttention(Temporal):
 
 
 class MLPBlock(Temporal):
-    """A residual block with two 1x1 convolutions: y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + h.
+    """A residual block with two 1x1 convolutions, which computes y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + h.
 
     `qk_former` has an example.
 
@@ -144,15 +144,15 @@ def qk_former(
 ) -> Network:
     """Return a spiking transformer with channel attention in the last stage and token attention in earlier stages.
 
-    Stage i has `width`·2^i channels. Each stage begins with a patch embedding "embed", a `PreActBlock` whose first 3x3
-    convolution has the stage's stride. The embedding is followed by `blocks[i]` pairs of a `QKAttention` and an
-    `MLPBlock`. The stream between blocks is real-valued, and the classifier reads the mean over the last map. By
-    default, the network has 722,122 weights and biases for 10 classes.
+    Stage i has `width`·2^i channels. Each stage begins with the patch embedding "embed", which is a `PreActBlock` with
+    the stage's stride in the first 3x3 convolution. After the embedding, stage i has `blocks[i]` pairs of a
+    `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the mean over the last map is the
+    input of the classifier. With default arguments and 10 classes, the network has 722,122 weights and biases.
 
     Temporal truncation changes the gradient slightly more than in a ResNet. In the untrained network of
     `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0
-    to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine of SLTT's and STBP's gradients is 0.996 to 0.997. The
-    attention gates of the untrained network are open for fractions of 0.59 of the tokens and 0.98 of the channels. With
+    to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.996 to
+    0.997. The fraction of open attention gates in the untrained network is 0.59 for tokens and 0.98 for channels. With
     LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
 
     >>> import torch
@@ -220,7 +220,7 @@ def qk_former(
 
 
 def _places(path: str, stage: int, block: int, index: int, **channels: int) -> list[Place]:
-    """Return the places of a block's neuron layers, given the channels of each layer by name."""
+    """Return the `Place` of each neuron layer in a block, given the channels of each layer by name."""
     return [
         Place(f"{path}.{name}", stage, block, position, index + position, of)
         for position, (name, of) in enumerate(channels.items())

@@ -1,4 +1,4 @@
-"""The paper's pre-activation (membrane-shortcut) ResNets of any width and depth, reversible ResNets and ResNet-19."""
+"""The paper's pre-activation (membrane-shortcut) ResNets, reversible ResNets, and ResNet-19."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ StemFactory = Callable[[int, int], nn.Module]
 
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
-    """Return a stem of a 3x3 convolution in fp32 and a batch norm, at full resolution.
+    """Return a stem at full resolution with a 3x3 convolution in fp32 and a batch norm.
 
     >>> import torch
     >>> from hdlif.models import cifar_stem, imagenet_stem
@@ -37,7 +37,7 @@ def cifar_stem(in_channels: int, width: int) -> Sequential:
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
-    """Return a stem of a 7x7 convolution of stride 2 in fp32, a batch norm and a 3x3 max-pool of stride 2.
+    """Return a stem with a 7x7 convolution (fp32, stride 2), a batch norm and 3x3 max pooling with stride 2.
 
     `cifar_stem` has an example.
 
@@ -55,7 +55,7 @@ def block_names(blocks: Sequence[int]) -> list[str]:
 
 
 def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
-    """Raise `ValueError` if a name in `inner` is not a block or a number of channels is below 1."""
+    """Raise `ValueError` if a name in `inner` is not a block or if a number of channels is below 1."""
     for name, channels in inner.items():
         if name not in blocks or channels < 1:
             raise ValueError(
@@ -76,9 +76,9 @@ def resnet(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a pre-activation ResNet whose stage i has `blocks[i]` blocks of `width`·2^i channels.
+    """Return a pre-activation ResNet in which stage i has `blocks[i]` blocks with `width`·2^i channels.
 
-    Each stage after the first stage halves the sides of the map.
+    Each stage after the first halves the sides of the map.
 
     >>> import torch
     >>> from hdlif.models import resnet
@@ -226,10 +226,11 @@ def reversible_resnet(
     stem: StemFactory = cifar_stem,
     grid: float | None = GRID,
 ) -> Network:
-    """Return a reversible ResNet, whose training memory with STBP grows with the number of stages, not of blocks.
+    """Return a reversible ResNet, for which the memory of STBP grows with the number of stages, not of blocks.
 
-    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of each later stage, "down", is an ordinary
-    `PreActBlock` that halves the sides of the map. All other blocks are `ReversibleBlock`s in "blocks".
+    Stage i has `blocks[i]` blocks with `width`·2^i channels. The first block of each later stage, "down", is an
+    ordinary `PreActBlock` that halves the sides of the map. All other blocks in a stage are `ReversibleBlock`s in
+    "blocks".
 
     >>> import torch
     >>> from hdlif.models import reversible_resnet
@@ -294,7 +295,7 @@ def resnet19(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a ResNet-19 with stages of 3, 3 and 2 blocks, and a hidden neuron layer before the classifier.
+    """Return a ResNet-19 with stages of 3, 3 and 2 blocks and a hidden neuron layer before the classifier.
 
     With the CIFAR stem, 32x32 images, width 128 and hidden 256, the network has 1,409,280 neurons in 17 layers.
 

@@ -1,10 +1,10 @@
 """Reversible blocks with constant training memory.
 
-The two streams of currents at a block's input can be recomputed from the block's output. The backward pass therefore
-needs no stored inputs, and memory does not grow with depth.
+The two streams of currents at the input of a block can be recomputed from the output of the block. The backward pass
+therefore needs no stored inputs, and memory use does not grow with depth.
 
-Hooks inside the blocks run without a graph in the forward pass, and again in the backward pass. To monitor a reversible
-network, pass measures with the steps instead, or keep the graphs (`carrying`).
+Hooks inside the blocks run without a graph in the forward pass and run again in the backward pass. To monitor a
+reversible network, pass measures with the steps instead of using hooks, or keep the graphs (`carrying`).
 """
 
 import math
@@ -28,7 +28,7 @@ GRID = 2.0**-16
 
 
 class Grid(nn.Module):
-    """A layer that rounds x to multiples of `step`, in float32 or wider, with the gradient of the identity.
+    """A layer that rounds `x` to multiples of `step` in float32 or wider, with the gradient of the identity.
 
     >>> import torch
     >>> from hdlif.models import Grid
@@ -66,17 +66,17 @@ class _Round(torch.autograd.Function):
 
 
 class ReversibleBlock(Temporal):
-    """A reversible block on two streams of real-valued currents: the halves of the channels of x [K, B, C, H, W].
+    """A reversible block on two streams of real-valued currents, each with half the channels of `x` [K, B, C, H, W].
 
-    y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2).
+    The block computes y1 = x1 + f(x2) and y2 = x2 + g(y1). The inverse is x2 = y2 - g(y1) and x1 = y1 - f(x2).
 
-    Here, f and g each consist of a neuron layer, a 3x3 convolution and a batch norm on C/2 channels. Neither f nor g
-    may contain random layers.
+    Each of f and g consists of a neuron layer, a 3x3 convolution and a batch norm on C/2 channels. Random layers are
+    not allowed in f and g.
 
-    In floating point, (y1 - f) + f differs slightly from y1, so a neuron near its threshold may fire in only one of the
-    two passes. To prevent such differences, x, f and g are rounded to a grid. Sums on the grid and the inverse are
-    exact for currents of up to 2^24 grid steps in float32. With a grid step of 2^-16, currents are thus exact up to
-    2^8.
+    In floating point, (y1 - f) + f differs slightly from y1. A neuron near its threshold may therefore fire in only one
+    of the forward and backward passes. To prevent such mismatches between the two passes, x, f and g are rounded to a
+    grid. In float32, sums on the grid and the inverse are exact for currents of up to 2^24 grid steps. With a grid step
+    of 2^-16, currents of up to 2^8 are therefore exact.
 
     >>> import torch
     >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential
@@ -130,7 +130,7 @@ class ReversibleBlock(Temporal):
         return torch.cat([y1, y2], 2), run.state
 
     def inverse(self, y: Tensor, state: State | None, steps: range) -> Tensor:
-        """Recompute x, rounded to the grid, from y and the state before the chunk."""
+        """Recompute `x`, rounded to the grid, from `y` and the state before the chunk."""
         run = Scope(self, state, steps)
         y1, y2 = y.chunk(2, 2)
         x2 = y2 - run("g", y1)
@@ -141,10 +141,10 @@ class ReversibleBlock(Temporal):
 class ReversibleSequential(Sequential):
     """A sequence of `ReversibleBlock`s with the same gradients as a `Sequential`, but in constant memory.
 
-    For any number of blocks, a chunk keeps only the last block's output and the state before the chunk. The backward
-    pass reruns the branches f and g from the last block to the first. Each rerun uses the state, held weights, mode and
-    precision of the forward pass. Reruns take measures again, but do not change buffers. The streams are float32 or
-    wider.
+    For each chunk, only the output of the last block and the state before the chunk are stored, for any number of
+    blocks. The backward pass reruns the branches f and g from the last block to the first. Each branch reruns with the
+    state, held weights, mode and precision of the forward pass. Reruns take the measures again, but do not change
+    buffers. The streams are float32 or wider.
 
     `ReversibleBlock` has an example.
 
@@ -188,16 +188,16 @@ class _Collected(Measure):
 
 
 def _collected(measures: Mapping[nn.Module, Measure], found: _Measured) -> dict[nn.Module, Measure]:
-    """Return measures that collect values in `found`, in execution order, instead of passing the values on."""
+    """Return measures that collect their values in `found`, in execution order."""
     return {module: _Collected(one.of, one.give, one, found) for module, one in measures.items()}
 
 
 class _Replay:
-    """The context of a chunk's forward pass, with which the backward pass reruns the branches.
+    """The context of a chunk's forward pass, which the backward pass needs to rerun the branches.
 
-    `leaves` are the weights that receive gradients, which are parameters and weights that the steps carry. `before` and
-    `after` are the paths of the state's tensors before and after the chunk. `measures` lists the measures that the
-    chunk took.
+    `leaves` lists the tensors that receive gradients, which are parameters and the weights that the steps carry.
+    `before` and `after` list the paths of the tensors in the state before and after the chunk. `measures` lists the
+    measures that the chunk took.
     """
 
     def __init__(self, blocks: ReversibleSequential, steps: range, before: tuple[str, ...], device_type: str) -> None:
@@ -216,12 +216,12 @@ class _Replay:
         self.autocast_dtype = torch.get_autocast_dtype(device_type)
 
     def fixed_buffers(self) -> list[Tensor]:
-        """Return the buffers of modules in eval mode, on which the outputs depend."""
+        """Return the buffers of modules in eval mode, which affect the outputs."""
         return [b for module, training in self.modes.items() if not training for b in module.buffers(recurse=False)]
 
     @contextmanager
     def again(self) -> Iterator[tuple[list[Tensor], range]]:
-        """Restore the modes and precision of the forward pass; yield new leaves and steps that carry these leaves."""
+        """Restore the modes and precision of the forward pass, and yield new leaves and steps with these leaves."""
         modes = {m: m.training for m in self.modes}
         # A held weight may have a graph to its parameter, which the outer backward pass handles.
         cut = {m: w.detach().requires_grad_() for m, w in self.weights.items()}
@@ -279,7 +279,7 @@ class _Reversible(torch.autograd.Function):
 
 
 class _Branches:
-    """The branches of a chunk, which rerun one by one in the backward pass, with the collected gradients."""
+    """The branches of a chunk, which rerun one by one in the backward pass, and the gradients collected so far."""
 
     def __init__(
         self,
@@ -297,7 +297,7 @@ class _Branches:
         self.state_grads: dict[str, Tensor | None] = {}
 
     def back(self, path: str, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output of the branch `path` for x, and the gradient of x, given the output's gradient `grad`."""
+        """Return the branch's output for `x` and the gradient of `x`, given the output's gradient `grad`."""
         branch, prefix = self.replay.blocks.get_submodule(path), f"{path}."
         x = x.detach().requires_grad_()
         state = {k: v.detach().requires_grad_() for k, v in self.before.items() if k.startswith(prefix)}
@@ -324,7 +324,7 @@ class _Branches:
         return y.detach(), torch.zeros_like(x) if x_grad is None else x_grad
 
     def finish(self) -> None:
-        """Raise `RuntimeError` unless the backward pass took all measures of the forward pass again."""
+        """Raise `RuntimeError` unless the backward pass repeated all measures of the forward pass."""
         self._require(not self.measure_grads)
 
     def _require(self, alike: bool) -> None:
@@ -333,7 +333,7 @@ class _Branches:
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
-    """Return the tensors of a state by path, such as "0.f.act.potential".
+    """Return the tensors in a state by path, such as "0.f.act.potential".
 
     Raises:
         StateError: an entry is neither a tensor nor a mapping, or it is an empty mapping, which has no path.
@@ -352,7 +352,7 @@ def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
 
 
 def nested(tensors: Mapping[str, Tensor]) -> State | None:
-    """Return the nested state for tensors by path, or None if there are no tensors."""
+    """Return the nested state with the given tensors by path, or None if there are no tensors."""
     state: dict[str, Any] = {}
     for path, tensor in tensors.items():
         *parents, last = path.split(".")

@@ -23,9 +23,9 @@ def dense(
 ) -> Network:
     """Return a fully connected spiking network for one-pixel samples [C, 1, 1], such as the steps of a time series.
 
-    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Because all layers are convolutions,
-    low-bit weights, recurrent neurons and deployment work as in other networks. For larger inputs, such as images or
-    rows of images, the first layer's kernel covers the entire input.
+    Each layer is a 1x1 convolution, which is equivalent to a matrix product on one pixel. Low-bit weights, recurrent
+    neurons and deployment work as in other networks, because all layers are convolutions. For larger inputs, such as
+    images or image rows, the kernel of the first layer covers the entire input.
 
     >>> import torch
     >>> from hdlif.models import dense
@@ -64,7 +64,7 @@ _LED_BACK = 0.5
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
-    """Return a neuron layer that also reads its own output from the previous step through `synapse`.
+    """Return a neuron layer that also receives its own output of the previous step through `synapse`.
 
     Args:
         neuron: a neuron layer.
@@ -87,11 +87,11 @@ def recurrent(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Return a `dense` network with recurrent layers, whose currents are I_t = x_t + U s_{t-1}.
+    """Return a `dense` network with recurrent layers, in which the currents are I_t = x_t + U s_{t-1}.
 
-    The factory `conv` makes U, which is a layer of the body. The arguments (neuron, classes, in_channels, in_size,
-    widths, conv, norm, attention) are those of `dense`. The recipe key `neuron.recurrent` adds the same recurrence to
-    any network.
+    The factory `conv` creates U, which is a layer of the body. The arguments (neuron, classes, in_channels, in_size,
+    widths, conv, norm, attention) are the same as for `dense`. The recipe key `neuron.recurrent` adds the same
+    recurrence to any network.
 
     >>> import torch
     >>> from hdlif.models import recurrent
@@ -135,12 +135,12 @@ def conv1d(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Return a network of causal 1-D convolutions over time, for one-pixel samples [C, 1, 1].
+    """Return a network of causal 1-D convolutions over time for one-pixel samples [C, 1, 1].
 
-    One-pixel samples are, for example, the steps of a time series. Each layer is a delay line followed by a 1x1
-    convolution. At step t, a layer reads steps t, t-d, …, t-(kernel-1)·d of the layer below and no later steps, so the
-    network runs step by step. The state contains past inputs in addition to the neurons' states. With a kernel of 1,
-    the network equals `dense`.
+    The steps of a time series, for example, are one-pixel samples. Each layer is a delay line followed by a 1x1
+    convolution. At step t, a layer reads only steps t, t-d, …, t-(kernel-1)·d of the layer below, so the network can
+    run step by step. The state contains past inputs in addition to the states of the neurons. With a kernel of 1, the
+    network is equivalent to `dense`.
 
     >>> import torch
     >>> from hdlif.models import conv1d
@@ -207,7 +207,7 @@ def _network(
     norm: NormFactory,
     attention: AttentionFactory | None,
 ) -> Network:
-    """Return a network of layers in series, where each layer has synapses, a norm, optional attention and neurons.
+    """Return a network of consecutive layers, each with synapses, a norm, optional attention and neurons.
 
     Args:
         stem: makes the first layer's synapses by name, from its channels.
@@ -230,7 +230,7 @@ def _network(
 
 
 def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
-    """Return the modules before the first layer by name, and the number of output channels."""
+    """Return the modules before the first layer by name, and the number of channels that they output."""
     front: dict[str, nn.Module] = {}
     companded, count = list(companded), channels
     if changes:

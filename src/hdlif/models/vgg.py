@@ -1,4 +1,4 @@
-"""Plain networks of layers with a convolution, a batch norm and neurons, and average pools after some layers."""
+"""Plain networks of layers with a convolution, a batch norm and neurons, and with average pooling after some layers."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def vgg_snn(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Return a plain spiking network of 3x3 convolutions and average pools.
+    """Return a plain spiking network with 3x3 convolutions and average-pooling layers.
 
     >>> import torch
     >>> from hdlif.models import vgg_snn

@@ -1,4 +1,4 @@
-"""Networks whose forward pass is a list of lines, where each line runs a child or an operation on values."""
+"""Networks whose forward pass is a list of lines, each of which applies a child or an operation to values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INPUT = ""
 
 
 class Operation(Protocol):
-    """The interface of operations, which map values [K, B, C, ...] to a value."""
+    """The interface of operations, which map one or more values [K, B, C, ...] to one value."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any: ...
 
@@ -57,7 +57,7 @@ class Multiple:
 
 @dataclass(frozen=True)
 class Joined:
-    """The concatenation of values along channels."""
+    """The concatenation of values along the channel dimension."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any:
         if not isinstance(values[0], Captured):
@@ -89,7 +89,7 @@ class Line:
 
 
 class Wired(Temporal):
-    """A network that runs a list of lines in order, on its own or as a child of another network.
+    """A network that runs a list of lines in order, either on its own or as a child of another network.
 
     Args:
         children: the children by name.
@@ -111,7 +111,7 @@ class Wired(Temporal):
 
     @property
     def reads(self) -> Reads:
-        """Return the sources of each child's input, in execution order; see `Temporal.reads`."""
+        """Return the sources of each child's input in execution order, as described in `Temporal.reads`."""
         behind: dict[str, tuple[str, ...]] = {INPUT: (INPUT,)}
         reads: dict[str, Sequence[str]] = {}
         for line in self._lines:

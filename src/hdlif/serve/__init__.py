@@ -1,7 +1,7 @@
-"""HTTP server for model files (`hdlif serve`), for complete inputs and for streams with state on the server.
+"""HTTP server for model files (`hdlif serve`), which accepts complete inputs and keeps the state of streams.
 
-`create_app` returns an ASGI application for use with any server and load balancer. `serve` runs the application in the
-current process, with limits on slow clients. This package requires the extra hdlif[serve] and never imports torch.
+`create_app` returns an ASGI application that works with any server and load balancer. `serve` runs the application in
+the current process, and limits slow clients. This package requires the extra hdlif[serve], and never imports torch.
 """
 
 from hdlif.serve.settings import Settings

@@ -1,4 +1,4 @@
-"""The ASGI application, with routes, OpenAPI description, and JSON errors."""
+"""The ASGI application, with its routes, OpenAPI description and JSON errors."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ _ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining"
 
 
 def describe(models: Sequence[str], *, streams: bool) -> dict[str, Any]:
-    """Return openapi.json, completed with error responses, content types and model names."""
+    """Return the content of openapi.json, with error responses, content types and model names added."""
     document: dict[str, Any] = json.loads(files("hdlif.serve").joinpath("openapi.json").read_bytes())
     components = document["components"]
     components["parameters"]["model"]["schema"]["enum"] = list(models)
@@ -63,7 +63,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class App:
-    """An ASGI application that serves model files. Between requests, the application keeps only streams.
+    """An ASGI application that serves model files. Between requests, the application stores only streams.
 
     Attributes:
         routes: the routes, which Ray uses to name its metrics.
@@ -102,7 +102,7 @@ class App:
             self.metrics.add_gauge(name, what, value)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request and count it, with a JSON error if the request is rejected."""
+        """Count a request and respond, with a JSON error if the request is rejected."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return

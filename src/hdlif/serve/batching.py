@@ -1,4 +1,4 @@
-"""Run jobs that arrive close together as one batch."""
+"""Run jobs that arrive at about the same time as one batch."""
 
 import asyncio
 from collections import deque
@@ -22,7 +22,7 @@ class _Waiting(Generic[Job, Result]):
 
 
 class Batcher(Generic[Job, Result]):
-    """A queue that collects jobs for up to `budget` seconds or a total weight of `most`, and runs them as one batch.
+    """A queue that collects jobs for up to `budget` seconds or up to a weight of `most`, and runs them as one batch.
 
     Jobs start in order of arrival, and only jobs with the same key run together. While all runners are busy, jobs wait
     in the queue.
@@ -54,7 +54,7 @@ class Batcher(Generic[Job, Result]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, job: Job, *, weight: int = 1, key: Hashable = None) -> Result:
-        """Run a job, and return its result or raise its exception. Raise `Refusal` if too many jobs wait."""
+        """Run a job, and return its result or raise its exception. Raises `Refusal` if too many jobs are waiting."""
         if self._queue and self._weight + weight > self._most_waiting:
             raise Refusal("overloaded", f"{self._weight:,} inputs are already waiting", {"Retry-After": "1"})
         loop = asyncio.get_running_loop()
@@ -68,7 +68,7 @@ class Batcher(Generic[Job, Result]):
         return await waiting.answer
 
     def _start(self) -> None:
-        """Run the waiting jobs on all free runners."""
+        """Start the waiting jobs on all free runners."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -79,7 +79,7 @@ class Batcher(Generic[Job, Result]):
             task.add_done_callback(self._running.discard)
 
     def _take(self) -> list[_Waiting[Job, Result]]:
-        """Remove and return the next batch, which is the first waiting job and later jobs with the same key."""
+        """Remove and return the next batch, consisting of the first waiting job and later jobs with the same key."""
         key, weight = self._queue[0].key, 0
         taken: list[_Waiting[Job, Result]] = []
         left: deque[_Waiting[Job, Result]] = deque()

@@ -9,7 +9,7 @@ _FORM = re.compile(r"([0-9]{1,15})(?:([KMG])(?:IB)?)?")
 def byte_count(text: str) -> int:
     """Return the number of bytes that `text` specifies.
 
-    `KB` and `MB` raise an error, because they can mean powers of 1,000 or powers of 1,024.
+    `KB` and `MB` raise an error, because they may mean powers of either 1,000 or 1,024.
 
     >>> byte_count("64K"), byte_count("64KiB"), byte_count("1m"), byte_count("500")
     (65536, 65536, 1048576, 500)

@@ -1,4 +1,4 @@
-"""Collect the metrics of a server for Prometheus."""
+"""Collect metrics of a server for Prometheus."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ _METHODS = ("GET", "POST", "DELETE")
 
 
 class Metrics:
-    """Counters and histograms in a separate registry, so one process can run several servers."""
+    """Counters and histograms in a separate registry, which allows several servers in one process."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -48,7 +48,7 @@ class Metrics:
         Gauge(f"hdlif_{name}", what, registry=self.registry).set_function(value)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request. Clients can send any method name, so unusual methods are counted together."""
+        """Count a request. Unusual methods are counted together, because clients can send any method name."""
         self._requests.labels(method if method in _METHODS else "other", route, status).inc()
         self._seconds.labels(route).observe(seconds)
 

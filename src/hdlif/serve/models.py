@@ -1,4 +1,4 @@
-"""Load the networks of a server, run them in batches, and replace a network when its file changes."""
+"""Load the networks of a server, run them in batches, and reload their model files."""
 
 import asyncio
 import weakref
@@ -36,7 +36,7 @@ _STEPS_AT_ONCE = 64
 
 
 class Network:
-    """A loaded model file, with the jobs that wait for the network.
+    """A loaded model file, with the queue of jobs for the network.
 
     Args:
         path: path of the model file, or name of a trained network.
@@ -74,11 +74,11 @@ class Network:
 
     @property
     def held_bytes(self) -> int:
-        """Return the network's memory in bytes, without streams."""
+        """Return the memory of the network in bytes, excluding streams."""
         return self.session.weight_bytes + self.session.working_bytes + OVERHEAD_BYTES
 
     async def predict(self, x: Floats, placed: Sequence[Placed | None] = ()) -> list[Answer | None]:
-        """Return the predictions for several inputs [T or 1, N, C, H, W], with None for outputs that are not finite.
+        """Return the predictions for N inputs [T or 1, N, C, H, W], with None for inputs whose outputs are not finite.
 
         Args:
             placed: the `Placed` of each input, as for `runtime.answers.answers`.
@@ -95,7 +95,7 @@ class Network:
         )
 
     def begin(self, content: bytes | None) -> GoingOn:
-        """Start a sequence at the first step, or continue the exported sequence in `content`."""
+        """Start a new sequence, or continue the exported sequence in `content`."""
         return GoingOn(self.session, content, confidence=self.confidence)
 
     async def advance(self, sequence: GoingOn, x: Floats) -> list[Answer | None]:
@@ -162,8 +162,9 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
 class Models:
     """The networks of a server, by name.
 
-    Networks are replaced only between two requests. Requests and streams that began on a replaced network also finish
-    on that network. To limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
+    A network is replaced only between requests. Requests and streams that started on a replaced network continue to use
+    that network. To limit memory, files are not reloaded while replaced networks take more than
+    `Settings.max_old_bytes`.
 
     Args:
         artefacts: the model file for each name.
@@ -191,7 +192,7 @@ class Models:
 
     @property
     def old_bytes(self) -> int:
-        """Return the memory in bytes of replaced networks that are still in use."""
+        """Return the memory in bytes of all replaced networks that are still in use."""
         return sum(network.held_bytes for network in self.old)
 
     async def reload(self, name: str) -> bool:
@@ -232,7 +233,7 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Map client-visible names to paths; without NAME=, the name is the file name without suffix.
+    """Return the paths of model files by client-visible name, which is the file name without suffix by default.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}

@@ -22,7 +22,7 @@ _HEADER_READ, _CHUNKED_READ, _BODY_READ = 2**12, 2**10, 2**16
 
 
 class Protocol(H11Protocol, asyncio.BufferedProtocol):
-    """A connection with time limits for the client."""
+    """A connection that imposes time limits on the client."""
 
     settings: Settings
     metrics: Metrics

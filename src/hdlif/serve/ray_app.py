@@ -1,11 +1,11 @@
-"""Run replicas of the server on a Ray cluster, from the command line or a Ray Serve configuration file.
+"""Run replicas of the server on a Ray cluster, either from the command line or from a Ray Serve configuration file.
 
     serve run hdlif.serve.ray_app:build artefacts=digits.hdlif.safetensors replicas=4
 
-In a configuration file, `args` may contain numbers and lists.
+In a configuration file, values in `args` may be numbers or lists.
 
 Each replica runs the application of `hdlif serve` with a copy of the networks. Streams require a single replica,
-because a stream lives in one process but Ray sends requests to any replica. Ray's proxy limits connections and slow
+because a stream exists in one process but Ray sends requests to any replica. Ray's proxy limits connections and slow
 clients. This module requires the extra hdlif[ray].
 """
 

@@ -1,4 +1,4 @@
-"""Read request bodies within limits on memory and time."""
+"""Read request bodies within memory and time limits."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ _ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES, _BOX_BYTES = 768, 64, 32, 1
 
 
 class Room:
-    """A thread-safe count of the bytes that all requests take for bodies, converted data and responses."""
+    """A thread-safe count of the bytes that all requests use for bodies, converted data and responses."""
 
     def __init__(self, most: int) -> None:
         self.most, self.held = most, 0
@@ -63,7 +63,7 @@ class Room:
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[Grow]:
-        """Reserve bytes for one request, and release all reserved bytes at the end."""
+        """Reserve bytes for one request, and release them when the request ends."""
         taken, ended = 0, False
 
         def grow(count: int) -> None:
@@ -98,7 +98,7 @@ def media_type(request: Request) -> str:
 
 
 async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
-    """Return the complete body. Raise `Refusal` if the body has more than `most` bytes or memory is insufficient."""
+    """Return the complete body. Raises `Refusal` if the body exceeds `most` bytes or if memory is insufficient."""
     whole = bytearray()
     async for part in request.stream():
         if len(whole) + len(part) > most:
@@ -109,7 +109,7 @@ async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
 
 
 def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
-    """Return the maximum number of bytes that converting a body to inputs takes, in addition to the body.
+    """Return the maximum memory in bytes that converting a body to inputs takes, in addition to the body itself.
 
     Args:
         sound: the sound record of the network, if it takes audio.
@@ -129,7 +129,7 @@ def as_file(
     grow: Grow = lambda count: None,
     ended: Callable[[], bool] | None = None,
 ) -> Given:
-    """Convert a body to a file for the runtime's readers. Raises `Refusal`.
+    """Convert a body to a file that the runtime can read. Raises `Refusal`.
 
     Args:
         columns: the names of the network's columns, if any.
@@ -155,7 +155,7 @@ def as_file(
 
 
 class _Patience:
-    """A check of whether to continue reading a body, based on the client's connection and the remaining time.
+    """A check of whether the client has disconnected or the time for reading a body has run out.
 
     Attributes:
         gone: whether the client has disconnected.
@@ -177,7 +177,7 @@ class _Patience:
         return Refusal("too_much_work", f"reading it takes more than {self._seconds:g} seconds")
 
     async def watch(self, request: Request) -> None:
-        """Wait until the client of a request disconnects, once the complete body has been received."""
+        """Wait until a client disconnects; call this method only after receiving the complete body."""
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self.gone = True
@@ -198,7 +198,7 @@ class Reader:
     async def read(
         self, request: Request, network: Network, *, steps: bool, layout: Layout | None = None
     ) -> AsyncIterator[Inputs]:
-        """Read the named inputs of a request, with memory reserved for the inputs and the response.
+        """Read the named inputs of a request, and reserve memory for the inputs and the response.
 
         Args:
             steps: whether the body contains the next steps of a stream instead of complete inputs.
@@ -226,7 +226,7 @@ class Reader:
                 yield await self._run_on_thread(work, request, patience)
 
     async def _run_on_thread(self, work: Callable[[], Inputs], request: Request, patience: _Patience) -> Inputs:
-        """Run `work` on a thread, which stops soon after the client disconnects or the time runs out."""
+        """Run `work` on a thread, and stop soon after the client disconnects or the time runs out."""
         watching = asyncio.ensure_future(patience.watch(request))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -266,7 +266,7 @@ class Reader:
 
 
 def _answer_bytes(network: Network, steps: int, placed: Placed | None = None) -> int:
-    """Return the number of bytes of a response for `steps` steps."""
+    """Return the memory in bytes that a response for `steps` steps takes."""
     session = network.session
     if session.task.kind in MAP_TASKS:
         size = (placed or Placed.whole(session.input)).size

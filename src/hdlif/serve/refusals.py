@@ -1,4 +1,4 @@
-"""Define the JSON errors that clients receive when the server rejects a request."""
+"""Define the JSON errors that clients receive if the server rejects a request."""
 
 import asyncio
 import json
@@ -94,7 +94,7 @@ _CODES: tuple[tuple[type[HdlifError], str], ...] = (
 
 
 def refuse(error: BaseException) -> Refusal:
-    """Return the response for an error. Server errors are logged, and clients receive no details about them."""
+    """Return the response for an error. Server errors are logged, but clients do not receive any details."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Run the server process of `hdlif serve` and manage its socket, signals and shutdown."""
+"""Run the server process of `hdlif serve`, and manage its socket, signals and shutdown."""
 
 import asyncio
 import contextlib
@@ -67,8 +67,8 @@ def serve(
 ) -> signal.Signals | None:
     """Serve model files until a signal arrives, and return the signal.
 
-    SIGTERM and SIGINT end the server after the requests in flight, and a second signal ends it immediately. SIGHUP
-    reloads all model files.
+    On SIGTERM or SIGINT, the server finishes the requests in flight before exiting, but a second signal ends it
+    immediately. SIGHUP reloads all model files.
 
     Args:
         artefacts: paths of model files, or NAME=PATH.
@@ -89,7 +89,7 @@ def serve(
 
 
 def end_process(code: int) -> None:
-    """Exit the process if a network is still running, because the interpreter would wait for the network."""
+    """Exit the process if a network is still running, because the interpreter would wait for that network."""
     end = time.monotonic() + _JOIN_SECONDS
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
     for thread in threads:
@@ -101,7 +101,7 @@ def end_process(code: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that drains, reloads model files at SIGHUP, and leaves the exit code to the caller."""
+    """A uvicorn server that drains on exit, reloads model files on SIGHUP, and leaves the exit code to the caller."""
 
     def __init__(self, app: App, listening: Callable[[], None], say: Callable[[str], None]) -> None:
         class Bounded(Protocol):
@@ -147,7 +147,7 @@ class _Server(uvicorn.Server):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, and cancel the requests in flight at the second signal."""
+        """Drain on the first signal, and cancel the requests in flight on the second signal."""
         if self.ended_by is None:
             self.ended_by, self.should_exit, self._app.draining = signal.Signals(sig), True, True
             return
@@ -210,7 +210,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _allow_files(count: int) -> None:
-    """Raise the limit on open files to `count`, or as far as the machine allows."""
+    """Raise the limit on open files to `count`, or to the machine's maximum if that is lower."""
     try:
         import resource
     except ImportError:

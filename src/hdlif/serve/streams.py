@@ -1,4 +1,4 @@
-"""Streams, which are sequences that continue across requests, with limits on number, bytes and idle time."""
+"""Streams are sequences that continue across requests, with limits on number, memory and idle time."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ MOST_IN_LINE = 64
 
 
 class Stream:
-    """A sequence of a network, with the requests that use this sequence."""
+    """An open sequence of a network, with the number of requests that use the sequence."""
 
     def __init__(self, id: str, network: Network, sequence: GoingOn) -> None:
         self.id, self.network, self.sequence = id, network, sequence
@@ -51,7 +51,7 @@ class Streams:
         return len(self._open)
 
     def begin(self, network: Network, content: bytes | None = None) -> Stream:
-        """Open a stream at the first step, or continue the exported stream in `content`.
+        """Open a new stream, or continue the exported stream in `content`.
 
         Raises:
             Refusal: too many streams are open, or they take too many bytes.
@@ -77,7 +77,7 @@ class Streams:
 
     @contextmanager
     def use(self, id: str) -> Iterator[Stream]:
-        """Keep a stream open while one of its requests arrives.
+        """Keep a stream open while a request for the stream arrives.
 
         Raises:
             Refusal: there is no such stream.

@@ -1,4 +1,4 @@
-"""Fetch files from package registries with the clients pip, apt and npm, and check their SHA-256."""
+"""Fetch files from package registries with the clients pip, apt and npm, and check the SHA-256 of each file."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _SECONDS = 900
 
 @dataclass(frozen=True)
 class PackageFile:
-    """A file in a package registry, with package, version, file name, hexadecimal SHA-256 and size."""
+    """A file in a package registry, with its package, version, file name, hexadecimal SHA-256 and size."""
 
     registry: Registry
     package: str
@@ -29,7 +29,7 @@ class PackageFile:
 
 
 def fetch(source: PackageFile, folder: Path) -> Path:
-    """Fetch a file by running a package client in an empty folder, given as an absolute path.
+    """Fetch a file by running a package client in an empty folder, whose path must be absolute.
 
     Raises:
         DataError: the client is missing or fails, or the file is not the expected one.
@@ -99,7 +99,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> None:
-    """Run a package client in a folder. If the client fails, raise `DataError` with the client's error message."""
+    """Run a package client in a folder. Raises `DataError` with the client's error message if the client fails."""
     # Messages must not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:

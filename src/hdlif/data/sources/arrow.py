@@ -1,4 +1,4 @@
-"""Read folders saved by Hugging Face `datasets`, with a column of images or time series and a column of labels."""
+"""Read folders that Hugging Face `datasets` saved, with a column of images or time series and a column of labels."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from hdlif.inputs.datasets import SAVED_BY_DATASETS
 class Saved(Placed):
     """A request for the output of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
 
-    The splits train, val (or valid, validation) and test are used, and other splits are omitted.
+    Only the splits train, val (or valid, validation) and test are used.
 
     Attributes:
         column: column of images or time series. The default is the only column of type Image, otherwise the only one of
@@ -64,9 +64,9 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 @dataclass(frozen=True)
 class _TargetColumns:
-    """The columns that contain the targets, which are lists of labels if `listed` is true.
+    """The target columns, which contain lists of labels if `listed` is true.
 
-    `names` contains the names of integer labels in the first column.
+    `names` contains the names of the integer labels in the first column.
     """
 
     columns: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def _target_columns(place: Path, features: Mapping[str, Any], label: str | None,
 
 
 class _Items:
-    """The rows of a table as items (x, y), with x from one column and y from the target columns."""
+    """A view of the rows in a table as items (x, y), with `x` from one column and `y` from the target columns."""
 
     def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
         self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
@@ -139,7 +139,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column, or the only unused column with a type in `first`, or else in `second`."""
+    """Return the named column, or find the only unused column of a type in `first` or, failing that, in `second`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

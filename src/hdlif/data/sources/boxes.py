@@ -1,4 +1,4 @@
-"""Read folders of images with bounding boxes in Pascal VOC, COCO or YOLO files."""
+"""Read folders of images with bounding boxes in Pascal VOC, COCO or YOLO format."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ MOST_DRIFT = 16
 class Boxes(Placed, OfImages):
     """A request for images with bounding boxes.
 
-    By default, images are letterboxed to 240x320 unless all have the same small size.
+    By default, images are letterboxed to 240x320 unless all images have the same small size.
 
     Attributes:
         format: format of the annotation files; by default, the only format found.
@@ -161,7 +161,7 @@ class Boxes(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
-        """Return the boxes of an image as float32 [M, 5], with rows of class and corners in input pixels."""
+        """Return the boxes of an image as rows of class and corners in input pixels, float32 [M, 5]."""
         size, target = (header.width, header.height), (record.shape[2], record.shape[1])
         found = place_boxes(one, *size)
         corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])
@@ -201,13 +201,13 @@ def _boxes(count: int) -> str:
 
 
 def _instances(files: Sequence[str]) -> list[str]:
-    """Return the JSON files whose names begin with "instances", as in COCO, or all JSON files if there are none."""
+    """Return the JSON files named "instances…", as in COCO, or all JSON files if no name begins this way."""
     own = [path for path in files if path.rpartition("/")[2].startswith("instances")]
     return sorted(own or files)
 
 
 def _by_stem(place: Path, images: Sequence[str]) -> dict[str, str]:
-    """Map the name stem of each image to its path. Raises `DataError` if two images have the same stem."""
+    """Return the image paths by filename stem. Raises `DataError` if two images have the same filename stem."""
     found: dict[str, str] = {}
     for path in images:
         stem = Path(path).stem

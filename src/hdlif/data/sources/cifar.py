@@ -1,4 +1,4 @@
-"""Load CIFAR-10 and CIFAR-100 (32x32, colour) from the pickled batches of the Python version.
+"""Load CIFAR-10 and CIFAR-100 (32x32, colour) from the pickled batches of the Python release.
 
 `hdlif.data.pickles` reads the pickles without running any code.
 """
@@ -82,7 +82,7 @@ def cifar10(
 ) -> DataSets:
     """Load CIFAR-10 from ROOT/cifar-10-batches-py without downloading anything.
 
-    The last images in a fixed permutation of the training set are used for validation.
+    The last images in a fixed permutation of the training set form the validation set.
 
     Args:
         per_class: required numbers of training and test images per class.
@@ -102,7 +102,7 @@ def cifar100(
     seed: int = 0,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> DataSets:
-    """Load CIFAR-100 with its fine classes from ROOT/cifar-100-python.
+    """Load CIFAR-100 with the 100 fine classes from ROOT/cifar-100-python.
 
     Args:
         root, validation, augment, seed, per_class: as in `cifar10`.
@@ -137,7 +137,7 @@ def _cifar(
 
 
 def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
-    """Return the pixels uint8 [N, 3, 32, 32] and the labels int64 [N] in the named files."""
+    """Return the pixels as uint8 [N, 3, 32, 32] and the labels as int64 [N] from the named files."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
     labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))

@@ -1,4 +1,4 @@
-"""Read bounding boxes from COCO files, each of which is a JSON file for many images."""
+"""Read bounding boxes from COCO files, which are JSON files with annotations for many images."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _KEYS = ("images", "categories", "annotations")
 
 
 def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str, ...]]:
-    """Return the images in a COCO file with their file names, and the classes in the order of their ids.
+    """Return the images in a COCO file with their file names, and the classes in order of id.
 
     Annotations of regions with many objects ("iscrowd") are omitted.
 
@@ -89,7 +89,7 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
 
 
 def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Annotations:
-    """Read COCO files that list the same categories. File or folder names may contain the part (train, val or test).
+    """Read COCO files that list the same categories. File or folder names may contain the split (train, val or test).
 
     Args:
         root: the folder of the data.
@@ -123,13 +123,13 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
 
 
 def part_named(path: str) -> Part | None:
-    """Return the last part that a path contains; for example, "instances_val2017.json" is for validation."""
+    """Return the last split that a path contains, such as validation for "instances_val2017.json"."""
     words = re.findall("[a-z]+", path.lower())
     return next((PART_FOLDERS[word] for word in reversed(words) if word in PART_FOLDERS), None)
 
 
 def _path_of(place: Path, name: str, by_name: Mapping[str, list[str]], file: str, part: Part | None) -> str:
-    """Return the path of a named image, preferring the folder of the JSON file, and then folders of the same part."""
+    """Return the path of a named image, searching the folder of the JSON file before folders of the same split."""
     name = name.replace("\\", "/").removeprefix("./")
     there = [path for path in by_name.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
     beside = [path for path in there if path.rpartition("/")[0] == file.rpartition("/")[0]]

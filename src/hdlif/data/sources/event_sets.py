@@ -1,4 +1,4 @@
-"""Load event-camera data sets: DVS-CIFAR10, DVS-Gesture and N-MNIST."""
+"""Load the event-camera data sets DVS-CIFAR10, DVS-Gesture and N-MNIST."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
 class AskedOfEvents(TypedDict):
-    """Settings of event-camera data sets, as in `dvs_cifar10`."""
+    """Settings that event-camera data sets share, as described in `dvs_cifar10`."""
 
     validation: int
     augment: NotRequired[Augment]
@@ -38,8 +38,8 @@ def dvs_cifar10(
 ) -> DataSets:
     """Load DVS-CIFAR10 (Li et al. 2017) from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat or .aedat4.
 
-    The sensor of DVS-CIFAR10 has 128x128 pixels. In each class, the 900 recordings with the lowest numbers are for
-    training, and the last 100 are for testing. The split is stored in a manifest.
+    The sensor of DVS-CIFAR10 has 128x128 pixels. In each class, the 900 recordings with the lowest numbers are used for
+    training, and the last 100 for testing. The split is stored in a manifest.
 
     Args:
         per_class: required numbers of training and test recordings per class.
@@ -159,7 +159,7 @@ def _gestures(folder: SetFolder, trial: str) -> list[Clip]:
 
 
 def _number(file: str) -> tuple[int, str]:
-    """Return a sort key with the last number in a file's name, so file 10 comes after file 9."""
+    """Return a sort key with the last number in a file's name, so that file 10 comes after file 9."""
     numbers = re.findall(r"\d+", file.partition(".")[0])
     return int(numbers[-1]) if numbers else -1, file
 

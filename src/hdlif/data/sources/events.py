@@ -1,8 +1,8 @@
 """Read the user's own event-camera recordings as a data set.
 
-hdlif reads every recording to compute the hash and the sensor size. `hdlif.inputs.events` computes the frames once,
-exactly as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames, and its name contains a digest of
-everything that determines them.
+hdlif reads every recording to determine its hash and sensor size. `hdlif.inputs.events` computes the frames once,
+exactly as for `hdlif run`. All frames are stored as one array in ROOT/.hdlif_frames. Its file name contains a digest of
+everything that determines the frames.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _EXACT = 2**24
 
 @dataclass(frozen=True, kw_only=True)
 class OfEvents(Request):
-    """A request for event-camera recordings from any source.
+    """Base class for requests for event-camera recordings.
 
     Attributes:
         time_steps, binning: the number of frames, and a name from `BINNINGS`.
@@ -51,7 +51,7 @@ class OfEvents(Request):
     resize: Literal["pool", "bilinear"] = "pool"
 
     def find_recordings(self, layout: Layout) -> OwnData:
-        """Create a data set from the recordings that a layout lists."""
+        """Create a data set from the recordings in a layout."""
         known, sensor = self.known, self.sensor
         if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
             raise ValueError(f"sensor = {list(sensor)} is refused; give [height, width], in 1..{MOST_SIDE}")
@@ -83,7 +83,7 @@ class OfEvents(Request):
         return divided.found(record, {**divided.seen, **said}, samples)
 
     def _event_record(self, sensor: tuple[int, int]) -> InputRecord:
-        """Return the input record for unscaled event counts at each step."""
+        """Return the input record for event counts without normalisation."""
         if isinstance(self.size, tuple):
             raise ValueError(f"size = {list(self.size)} applies to images; give one number, the side of square frames")
         sides = sensor if self.size is None else (self.size, self.size)
@@ -102,7 +102,7 @@ class Recordings(Listed, OfEvents):
 
 @dataclass(frozen=True)
 class _Seen:
-    """The properties of a recording; `least` is the smallest sensor size that contains all events."""
+    """The properties of a recording, where `least` is the smallest sensor size that contains all events."""
 
     bytes: int
     sha256: str
@@ -114,7 +114,7 @@ class _Seen:
 
 
 def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int, _Seen], dict[str, str]]:
-    """Return the properties of each recording by number, and the errors for unusable recordings."""
+    """Return the properties of each recording by index, and the errors for unusable recordings."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
 
@@ -150,7 +150,7 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor size in the files, or the smallest possible size. Raises `DataError` if sensor sizes differ."""
+    """Return the sensor size in the files or, if no file has one, the smallest possible size. Raises `DataError`."""
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]
@@ -170,9 +170,9 @@ def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
 
 
 def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time_steps: int) -> Path:
-    """Return the path of a file with all frames [N, T·2, H, W], and write the file if it is missing.
+    """Return the path of a file with all frames [N, T·2, H, W], creating the file if necessary.
 
-    Event counts are uint16 if frames have the size of the sensor, and float32 otherwise.
+    Event counts are stored as uint16 if the frames have the sensor's size, and as float32 otherwise.
     """
     sensor, size = record.sensor, record.shape[1:]
     assert sensor is not None

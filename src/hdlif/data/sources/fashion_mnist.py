@@ -24,10 +24,10 @@ _UNSIGNED_BYTES = 8
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """Return the values in an IDX file as a uint8 view with `dimensions` axes.
+    """Return the values in an IDX file as a uint8 view with the given number of dimensions.
 
-    An IDX file contains two zero bytes, the type, the number of dimensions, the lengths, and the values. Each length is
-    a big-endian number of 4 bytes.
+    An IDX file consists of two zero bytes, the type, the number of dimensions, the lengths of the dimensions and the
+    values. Each length is a 4-byte big-endian integer.
 
     Raises:
         Unreadable: the content has another format, or its size differs from the header.
@@ -59,7 +59,7 @@ def fashion_mnist(
 ) -> DataSets:
     """Load Fashion-MNIST (28x28) from ROOT/FashionMNIST/raw without downloading anything.
 
-    The last images in a fixed permutation of the training set are used for validation.
+    The last images in a fixed permutation of the training set form the validation set.
 
     Args:
         per_class: required numbers of training and test images per class.

@@ -1,8 +1,8 @@
 """Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet lazily from folders or shards.
 
-Tar shards in the WebDataset format contain KEY.jpg and KEY.cls, and are read with an index. One pass over the headers
-builds the index, which is stored as `INDEX` next to the shards. If the name, size or modification time of a shard
-changes, hdlif rebuilds the index.
+Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image. Building the index of the shards takes
+one pass over the headers, and the index is stored next to the shards as `INDEX`. If the name, size or modification time
+of a shard changes, hdlif rebuilds the index.
 """
 
 import contextlib
@@ -48,10 +48,10 @@ MOST_INDEX = 2**30
 
 
 class ImageFiles(Samples):
-    """Labelled images of any size, decoded as RGB and normalised as x = (augmented pixels / 255 - mean) / std.
+    """Labelled images of any size, decoded as RGB and normalised to x = (augmented pixels / 255 - mean) / std.
 
-    Without the augmentation random_resized_crop, hdlif resizes the shorter side of an image to `short_side` (bilinear,
-    antialiased) and crops the centre. `places` [N] contains the numbers of the samples in `source`.
+    Without the augmentation `random_resized_crop`, the shorter side of an image is resized to `short_side` (bilinear,
+    antialiased), and the centre is cropped. `places` [N] contains the index of each sample in `source`.
     """
 
     costly = True
@@ -78,7 +78,7 @@ class ImageFiles(Samples):
         self.mean, self.std = tuple(mean), tuple(std)
 
     def resized(self, size: int) -> Self:
-        """Return the images at size x size, with `short_side` scaled in proportion."""
+        """Return the images resized to `size` x `size`, with `short_side` scaled in proportion."""
         return self._changed(size=size, short_side=round(self.short_side * size / self.size))
 
     def read(self, indices: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class ImageFiles(Samples):
 
 @dataclass(frozen=True)
 class _Listed:
-    """A part of a data set, with a source of samples and the label of each sample."""
+    """One split of a data set, with a source of samples and the label of each sample."""
 
     source: ByteSource
     labels: NDArray[np.int64]
@@ -139,8 +139,8 @@ def imagenet(
 ) -> DataSets:
     """Load ImageNet-1k from ROOT/imagenet/train and val, which contain class folders or tar shards.
 
-    The published validation set is used as the test set. The last images in a fixed permutation of the training set are
-    used for validation.
+    The published validation set is used as the test set. The last images in a fixed permutation of the training set
+    form the validation set.
 
     Args:
         classes: names in the order of the class folders; by default, the thousand classes of ImageNet-1k.
@@ -240,7 +240,7 @@ def tiny_imagenet(
 
 
 def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
-    """List the images of a part in tar shards or class folders."""
+    """List the images of a split that is stored in tar shards or class folders."""
     place = folder.path / name
     try:
         sharded = bool(_shards_in(place))
@@ -255,7 +255,7 @@ def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
 
 
 def _shards_in(folder: Path) -> list[Path]:
-    """Return the tar files in a folder (not in subfolders), sorted by name."""
+    """Return the tar files directly in a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and path.is_file())
 
 
@@ -315,7 +315,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the stored index if it matches `state` and the shards' sizes, or None."""
+    """Return the stored index if it matches `state` and the sizes of the shards, or None if not."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
@@ -330,7 +330,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """List the images of each class, which are in the class folder or in its subfolder `images`."""
+    """List the images in each class folder or, if it exists, in the subfolder `images` of the class folder."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []

@@ -1,7 +1,8 @@
-"""Read images or time series, with targets, from the user's own map-style data sets.
+"""Read images or time series and their targets from the user's own map-style data sets.
 
 hdlif reads and hashes every item once when a command starts. Each image is treated like an equivalent PPM file, and
-each time series like an equivalent .npy file. Items therefore have the same split, manifest and limits as files.
+each time series like an equivalent .npy file. Items are therefore subject to the same split, manifest and limits as
+files.
 """
 
 import io
@@ -34,12 +35,12 @@ MOST_ITEMS = 10**7
 
 @dataclass(frozen=True, kw_only=True)
 class Items(Request):
-    """A request for a map-style data set, given as one object or as one object per part.
+    """A request for a map-style data set, given as a single object or as one object per split.
 
     A class or function with an argument `train` is called with True for training and False for testing. A class or
     function with an argument `split` is called with "train", "test" and "val". A `ValueError` or `KeyError` for "val"
-    means that there is no validation set. Missing validation and test parts are split off from "train". Without an
-    argument `train` or `split`, all parts come from one data set.
+    means that there is no validation set. Missing validation and test splits are taken from "train". Without an
+    argument `train` or `split`, all splits are taken from one data set.
 
     Attributes:
         make: returns the data set; raises hdlif's errors if it rejects an argument.
@@ -64,7 +65,7 @@ def find_items_in(
     request: Request,
     fit: Fit,
 ) -> OwnData:
-    """Create a data set from items of the same kind, with missing parts split off from "train".
+    """Create a data set from items of one kind, with missing splits taken from "train".
 
     Args:
         name: name of the data, for errors.
@@ -93,9 +94,9 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets, encoded as file contents; contents in `held` are discarded after use.
+    """The items of data sets, encoded like files, where encoded items in `held` are discarded after use.
 
-    `places` contains the part and index of each item.
+    `places` contains the split and index of each item.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class _Contents:
 
 
 def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
-    """List the items of data sets with their targets, and return the suffix of equivalent files."""
+    """Return a layout that lists the items of data sets with their targets, and the suffix of equivalent files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
@@ -167,7 +168,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest; the names sort in the order of the indices."""
+    """Return the name of an item in a manifest, with leading zeros so that names sort like indices."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 
@@ -182,7 +183,7 @@ def _check_map_style(name: str, one: Any) -> None:
 
 
 def _classes(name: str, one: Any) -> Sequence[str] | None:
-    """Return the class names of a data set in label order, or None if there are none."""
+    """Return the class names of a data set in label order, or None if the data set has no class names."""
     stated = getattr(one, "classes", None)
     if stated is None:
         return None
@@ -248,7 +249,7 @@ def encoded(x: Any, name: str) -> tuple[bytes, str]:
 
 
 def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return the pixels [H, W] or [H, W, 3] of an image whose channels come first or last."""
+    """Return the pixels [H, W] or [H, W, 3] of an image with its channels first or last."""
     if array.ndim == 3:
         if array.shape[0] in MODES:
             array = array.transpose(1, 2, 0)

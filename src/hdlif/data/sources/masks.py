@@ -1,8 +1,8 @@
-"""Read images/NAME.EXT with label maps in labels/NAME.png, or with one file per object in masks/NAME/*.png.
+"""Read images/NAME.EXT with label maps from labels/NAME.png, or from one file per object in masks/NAME/*.png.
 
-The folders images, labels and masks are in the root folder or in its subfolders train, val and test. Label maps are PNG
-files with one 8-bit or 16-bit number per pixel. In a map of classes, 255 marks ignored pixels. In a map of objects, 0
-marks the background.
+The folders images, labels and masks are located in the root folder or in its subfolders train, val and test. Label maps
+are PNG files with one 8-bit or 16-bit number per pixel. In a map of classes, 255 marks ignored pixels. In a map of
+objects, 0 marks the background.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_VALUES = 2**30
 class Masks(Placed, OfImages):
     """A request for images with label maps.
 
-    By default, images are letterboxed to 160x160 unless all have the same small size.
+    By default, images are letterboxed to 160x160 unless all images have the same small size.
 
     Attributes:
         instances: whether the numbers denote objects instead of classes.
@@ -65,7 +65,7 @@ class Masks(Placed, OfImages):
         return self.find_images(self.layout())
 
     def layout(self) -> Layout:
-        """List the images. Raises `DataError` unless a folder of images and a folder of labels exist."""
+        """List the images. Raises `DataError` unless there are folders of images and of labels or masks."""
         root = self.place("a folder of images and labels")
         check_folder(root, f"give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
         walk = Walk(pictures.FORMATS)
@@ -100,7 +100,7 @@ class Masks(Placed, OfImages):
         return Layout(root, present, names, files, dict(sorted(walk.ignored.items())), source, words)
 
     def _numbers_in(self, files: Sequence[Sample]) -> list[str]:
-        """Return the class numbers from 0 to the largest as text, ignoring unreadable files."""
+        """Return all class numbers from 0 to the largest as text, ignoring unreadable files."""
         largest = 1
         for one in files:
             try:
@@ -175,12 +175,12 @@ class Masks(Placed, OfImages):
 
 
 def _name_of(place: Path) -> str:
-    """Return the path of a label file relative to the folder of its part."""
+    """Return the path of a label file relative to the folder of the split."""
     return f"{place.parent.name}/{place.name}" + (".png" if place.parent.name == LABELS else "")
 
 
 def _numbers_at(place: Path) -> NDArray[np.int32]:
-    """Return the number of each pixel in labels/NAME.png for the path labels/NAME. Raises `Unreadable` or `OSError`."""
+    """Return the pixels of labels/NAME.png, given the path labels/NAME. Raises `Unreadable` or `OSError`."""
     path = place.with_name(f"{place.name}.png")
     if not path.is_file():
         raise Unreadable(f"there is no {_name_of(place)}")
@@ -196,7 +196,7 @@ def _classes_at(place: Path) -> NDArray[np.int32]:
 
 
 def _joined(place: Path) -> NDArray[np.int32]:
-    """Combine the files masks/NAME/*.png into a map of object numbers; later files overwrite shared pixels.
+    """Combine the files masks/NAME/*.png into a map of object numbers, in which later files overwrite shared pixels.
 
     Raises:
         Unreadable: files cannot be used together, or others cover more than half of an object.

@@ -1,7 +1,7 @@
-"""Read folders of the user's own images, of any size and mode.
+"""Read folders of the user's own images, which may have any size and mode.
 
-hdlif reads the header of every image and hashes the file. `hdlif.inputs.fitting` resizes each image exactly as for
-`hdlif run`. The pixels of all images stay in memory if they take at most `MOST_KEPT` bytes.
+hdlif reads the header and computes the hash of every image file. `hdlif.inputs.fitting` resizes each image exactly as
+for `hdlif run`. The pixels of all images are kept in memory if they take at most `MOST_KEPT` bytes.
 """
 
 import math
@@ -38,9 +38,9 @@ Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
-    """Images that do not fit in memory and are read for each batch.
+    """Images that do not fit in memory, so they are read for each batch.
 
-    `places` [N] contains the file numbers of the samples in `source`.
+    `places` [N] contains the index of each sample in `source`.
     """
 
     costly = True
@@ -60,7 +60,7 @@ class PictureFiles(Samples):
         self.source, self.places, self.record = source, places, record
 
     def resized(self, size: int) -> Self:
-        """Return the images resized to size x size."""
+        """Return the images resized to `size` x `size`."""
         return self._changed(record=replace(self.record, shape=(self.record.shape[0], size, size)))
 
     def read(self, indices: Tensor) -> Tensor:
@@ -79,14 +79,14 @@ class PictureFiles(Samples):
 
 
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
-    """Decode an image file, fit the image to `record`, and return uint8 pixels [C, H, W]. Raises `Unreadable`."""
+    """Decode and resize an image as `record` specifies, and return uint8 pixels [C, H, W]. Raises `Unreadable`."""
     image = pictures.decode(content, MODES[record.shape[0]])
     return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfImages(Request):
-    """A request for images from any source.
+    """Base class for requests for images.
 
     Attributes:
         channels: 1 for greyscale, 3 for colour; by default, greyscale if every file is greyscale.
@@ -105,7 +105,7 @@ class OfImages(Request):
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
     ) -> tuple[Layout, dict[str, str]]:
-        """Return a layout with targets in input pixels, and the errors for files without a valid target.
+        """Return a layout with targets in input pixels, and an error for each file without a valid target.
 
         Args:
             headers: the headers of the files that were read, by number.
@@ -113,11 +113,11 @@ class OfImages(Request):
         return layout, {}
 
     def describe(self, divided: Divided) -> Mapping[str, Any]:
-        """Describe the targets under the key "target", as in `targets.described`."""
+        """Describe the targets as JSON under the key "target", as in `targets.described`."""
         return {}
 
     def find_images(self, layout: Layout) -> OwnData:
-        """Create a data set from the images that a layout lists."""
+        """Create a data set from the images in a layout."""
         known, unreadable = self.known, self.unreadable
         if len(layout.files) > MANY:
             self.say(f"{layout.root}: scanning {len(layout.files):,} images")
@@ -160,7 +160,7 @@ class OfImages(Request):
         )
 
     def _image_record(self, headers: Sequence[pictures.Header]) -> InputRecord:
-        """Return the input record for images, without mean and deviation."""
+        """Return the input record for images, without mean and standard deviation."""
         sides = {(header.height, header.width) for header in headers}
         same = next(iter(sides)) if len(sides) == 1 else (0, 0)
         is_kept = 0 < max(same) <= self.small_side and not any(side % self.multiple for side in same)
@@ -176,7 +176,7 @@ class OfImages(Request):
 class Pictures(Listed, OfImages):
     """A request for a folder of images.
 
-    By default, images are resized to 32x32 unless all images have the same size, which is at most 64x64.
+    By default, images are resized to 32x32 unless all images have the same size of at most 64x64.
     """
 
     def find(self) -> OwnData:
@@ -191,7 +191,7 @@ class _Seen:
 
 
 def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int, bytes]]:
-    """Return the headers of all files, the errors for unreadable files, and the first file contents."""
+    """Return the headers of all files, the errors for unreadable files, and the contents of the first files."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
     contents: dict[int, bytes] = {}
@@ -204,9 +204,9 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 
 class _Measured:
-    """The sums of pixels and squared pixels per file, as int64 [N, C], and optionally the pixels.
+    """The sums of pixels and squared pixels in each file, as int64 [N, C], and optionally the pixels.
 
-    `sizes` [N, 2] contains the height and width of each fitted image without letterbox padding. The sums omit the
+    `sizes` [N, 2] contains the height and width of each resized image without letterbox padding. The sums exclude
     letterbox padding.
     """
 
@@ -218,7 +218,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Measure the pixels of all files, and return the errors for unreadable files."""
+        """Compute the sums of pixels for all files, and return the errors for unreadable files."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name
@@ -237,14 +237,14 @@ class _Measured:
         return faults
 
     def pad(self, record: InputRecord) -> None:
-        """Fill the letterbox padding of images in memory with the mean."""
+        """Fill the letterbox padding of images in memory with the mean of the pixels."""
         fill = mean_bytes(record.mean)[:, None, None]
         for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
             pixels[:, height:] = fill
             pixels[:, :, width:] = fill
 
     def moments(self, numbers: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Compute each channel's mean and deviation (at least 1/255) of pixels / 255 from exact sums, to 6 decimals."""
+        """Return each channel's mean and standard deviation (at least 1/255) of pixels / 255, to 6 decimals."""
         n = int(self.sizes[numbers].prod(1).sum())
         mean, std = [], []
         for sums, squares in zip(self.sums[numbers].T.tolist(), self.squares[numbers].T.tolist(), strict=True):

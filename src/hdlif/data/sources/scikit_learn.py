@@ -1,4 +1,4 @@
-"""Load the handwritten digits and the table of wines that are bundled with scikit-learn."""
+"""Load the handwritten digits and the wine data that are bundled with scikit-learn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ _DIGITS_TEST, _WINE_TEST = 360, 45
 def digits(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
     """Load the 1,797 handwritten digits (8x8) bundled with scikit-learn.
 
-    The 360 test images and the `validation` images are stratified by class and are the same for every seed.
+    The 360 test images and the validation images are stratified by class, and are the same for every seed.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200, augment=["shift"])
@@ -44,9 +44,9 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 
 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
-    """Load the 178 wines, each with 13 features, that are bundled with scikit-learn.
+    """Load the wine data bundled with scikit-learn, which describe 178 wines by 13 features each.
 
-    The 45 test rows and the `validation` rows are stratified by class and are the same for every seed.
+    The 45 test rows and the validation rows are stratified by class, and are the same for every seed.
 
     >>> from hdlif.data import wine
     >>> sets = wine(validation=20)
@@ -67,7 +67,7 @@ def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = 
 def _stratified(
     name: str, values: NDArray[Any], labels: NDArray[np.int64], classes: int, test: int, validation: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the values and labels of stratified training, validation and test parts."""
+    """Return the values and labels of stratified training, validation and test splits."""
     from sklearn.model_selection import train_test_split
 
     # A stratified split needs a sample of every class on both sides.

@@ -1,4 +1,4 @@
-"""Read time series from arrays x and y, from .csv or .wav files in class folders, or from one recording.
+"""Read time series from arrays `x` and `y`, from .csv or .wav files in class folders, or from one recording.
 
 `hdlif.inputs.series` reads and normalises time series exactly as for `hdlif run`.
 """
@@ -44,11 +44,11 @@ _MOST_ALIKE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Series(Tabular, OfSounds):
-    """A request for arrays x and y, for .csv or .wav files in class folders, or for one recording.
+    """A request for arrays `x` and `y`, for .csv or .wav files in class folders, or for one recording.
 
-    For files in class folders, `group` is a pattern of file names, as in `hdlif.data.split.group_in`. Files with
-    unusual columns count as unreadable. Files of unusual length also count as unreadable if files are not cut and
-    nearly all have the same length.
+    For files in class folders, `group` is a file-name pattern, as in `hdlif.data.split.group_in`. A file is treated as
+    unreadable if its columns differ from those of most other files. If files are not cut into windows, a file is also
+    treated as unreadable if nearly all other files share a different length.
 
     Attributes:
         window: rows per sample of a recording; by default, the same as for the existing network.
@@ -161,7 +161,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Return the tables in a layout's files, the errors for unreadable files, and possible fixes."""
+        """Return the tables in the files of a layout, the errors for unreadable files, and possible fixes."""
         faults: dict[str, str] = {}
         fixes: list[str] = []
 
@@ -182,7 +182,7 @@ class Series(Tabular, OfSounds):
 
 @dataclass(frozen=True)
 class _File:
-    """The table, size in bytes and SHA-256 of a file."""
+    """The table, the size in bytes and the SHA-256 of a file."""
 
     table: Table
     bytes: int
@@ -192,7 +192,7 @@ class _File:
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
     """Cut a recording into windows, each with one group and, if the target is one class, one label.
 
-    Windows may share rows only within one part of the split.
+    Windows may share rows only within the same split.
     """
     wanted, group = request.wanted, request.group
     if wanted.labels is not None:
@@ -254,7 +254,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
 
 
 def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield ((label, group), begin, end) for each run of rows with the same label and group."""
+    """Yield ((label, group), begin, end) for each run of consecutive rows with the same label and group."""
     begin = 0
     for key, rows in groupby(zip(labels, groups, strict=True)):
         end = begin + sum(1 for _ in rows)
@@ -263,12 +263,12 @@ def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[t
 
 
 def _lines_of(file: str, table: Table, begin: int, window: int) -> str:
-    """Return the name of a window, which consists of the file name and line numbers."""
+    """Return the name of a window, which consists of the file name and the first and last line numbers."""
     return f"{file}:{table.lines[begin]}-{table.lines[begin + window - 1]}"
 
 
 def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
-    """Return the sampling rates of the data and the network, or () without resampling."""
+    """Return the sampling rates of the data and the network, or () if no resampling is requested."""
     for key, value in (("rate", rate), ("resample", resample)):
         if value is not None and not 1 <= value <= MOST_RATE:
             raise ValueError(f"{key} = {value} is refused; give 1 to {MOST_RATE:,}")
@@ -284,7 +284,7 @@ def _rows(known: InputRecord) -> int:
 
 
 def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """Read arrays x [N, T, C] or [N, T] and y; if each sample has one class, short samples may end in NaN."""
+    """Read arrays `x` [N, T, C] or [N, T] and `y`, in which samples with one class may end in padding with NaN."""
     read_x = finite_steps if wanted.one_class else finite
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
@@ -296,7 +296,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Report files that differ from the most common value, if at least a fraction `least` of files have that value."""
+    """Describe the files that differ from the majority, if at least a fraction `least` of files agree."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

@@ -1,7 +1,7 @@
-"""Read the user's own samples from WebDataset tar shards, such as KEY.png with its label in KEY.cls or KEY.json.
+"""Read the user's own samples from WebDataset tar shards, such as KEY.png with a label in KEY.cls or KEY.json.
 
-hdlif reads the headers of every shard once when a command starts. Reading a sample at a known position takes one read,
-so the order of an epoch depends only on (seed, epoch).
+hdlif reads the headers of every shard once at the start of a command. Any sample can be read directly, so the order of
+the samples in an epoch depends only on (seed, epoch).
 """
 
 import glob
@@ -39,7 +39,7 @@ _MOST_LABEL = 2**20
 
 @dataclass(frozen=True)
 class SampleKind:
-    """A kind of samples, with file suffixes and a function that creates a data set."""
+    """A kind of sample, with its file suffixes and the function that creates a data set."""
 
     suffixes: tuple[str, ...]
     find: Callable[["TarShards", Layout], OwnData]
@@ -58,7 +58,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class _Found:
-    """A sample in a shard, with a suffix, a position and a target."""
+    """A sample in a shard, with its suffix, position and target."""
 
     end: str
     offset: int
@@ -71,7 +71,7 @@ class _Found:
 class TarShards(Placed, OfImages, OfEvents, OfSounds):
     """A request for tar shards of images, time series, audio or event-camera data.
 
-    If the names of all shards begin with train, val (or valid, validation) or test, samples are split accordingly.
+    If the name of every shard begins with train, val (or valid, validation) or test, samples are split accordingly.
 
     Attributes:
         path: a folder of .tar files, one file, or a pattern with *, ?, [abc], {a,b} or {000..099}.
@@ -93,7 +93,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return replace(KINDS[kind].find(self, layout), path=place)
 
     def layout(self, place: Path) -> tuple[Layout, str]:
-        """List the samples of the shards at a path, and return the kind of the samples, such as "image"."""
+        """List the samples in the shards at a path, and return the kind of sample, such as "image"."""
         paths = shards_at(place)
         root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
         names = [path.relative_to(root).as_posix() for path in paths]
@@ -130,7 +130,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return layout, samples
 
     def _samples_in(self, path: Path, ignored: Counter[str]) -> dict[str, _Found]:
-        """Return the samples of a shard by key, and count other files in `ignored`."""
+        """Return the samples in a shard by key, and count all other files in `ignored`."""
         wanted, label = self.wanted, self.label
         found: dict[str, tuple[str, Member]] = {}
         given: dict[str, tuple[str, Any]] = {}
@@ -164,7 +164,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
 
 
 def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the classes of the training part. Raises `DataError` if other parts contain other classes."""
+    """Return the classes in the training split. Raises `DataError` if another split contains other classes."""
     classes = in_order({label for one in files if one.part in (None, "train") for label in labels_of(one)})
     if len(classes) < 2:
         seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
@@ -178,7 +178,7 @@ def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def shards_at(place: Path) -> list[Path]:
-    """Return the sorted tar files in a folder or glob pattern. Raises `DataError` if no tar file exists."""
+    """Return the sorted tar files at a path or glob pattern. Raises `DataError` if there is no tar file."""
     if os.path.isfile(place):  # noqa: PTH113 - False for names that cannot exist
         found = [str(place)]
     elif os.path.isdir(place):  # noqa: PTH112
@@ -220,9 +220,9 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
-    """Return the part (train, validation or test) of each shard.
+    """Return the split (train, validation or test) of each shard.
 
-    Raises `DataError` if only some names contain a part, or "train" is missing."""
+    Raises `DataError` if only some names contain a split, or if "train" is missing."""
     parts = [_part(name) for name in names]
     if all(part is None for part in parts):
         return parts
@@ -243,7 +243,7 @@ def _part(name: str) -> Part | None:
 
 
 def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
-    """Return the kind of the samples, such as "image". Raises `DataError` unless all samples are of the same kind."""
+    """Return the kind of sample, such as "image". Raises `DataError` unless all samples are of the same kind."""
     if not found:
         known = ", ".join(end for kind in KINDS.values() for end in kind.suffixes)
         raise DataError(f"{root}: its shards contain no sample; names of samples should end in one of {known}")

@@ -1,4 +1,4 @@
-"""Read .wav files by class, cut them into clips of equal length, and convert the clips to log-mel frames."""
+"""Read .wav files, cut them into clips of equal length, and convert the clips to log-mel frames."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest
 
 @dataclass(frozen=True, kw_only=True)
 class OfSounds(Request):
-    """A request for audio from any source.
+    """Base class for requests for audio.
 
     Attributes:
         resample: the rate to which all audio is resampled; without it, all files must have the same rate.
@@ -42,13 +42,13 @@ class OfSounds(Request):
     highest_hz: float | None = None
 
     def find_sounds(self, layout: Layout) -> OwnData:
-        """Create a data set from the audio files that a layout lists."""
+        """Create a data set from the audio files in a layout."""
         if self.each_step or self.ahead is not None:
             raise ValueError("each_step and ahead apply to time series, not to audio; leave them out")
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)
 
     def sound_record(self, rate: int) -> SoundRecord:
-        """Return the conversion settings for audio at `rate` Hz. Raises `ValueError` if a setting is out of range."""
+        """Return the settings for converting audio at `rate` Hz. Raises `ValueError` if a setting is out of range."""
         length = 1.0 if self.seconds is None else self.seconds
         if self.every is not None and self.clips != "windows":
             raise ValueError(f"every = {self.every} applies to windows; set clips=windows too")
@@ -77,7 +77,7 @@ class OfSounds(Request):
         return record
 
     def read_sounds(self, layout: Layout, group: str | None = None) -> Recorded:
-        """Read the clips of .wav files, whose names must match the pattern `group` if it is not None."""
+        """Read the clips of .wav files, whose names must match the pattern `group` unless `group` is None."""
         place, resample = layout.root, self.resample
         if self.known is not None and self.known.sound is None:
             raise DataError(

@@ -44,9 +44,10 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 320 training, `validation` validation and 100 test images (1x8x8) of ten classes.
+    """Generate 320 images for training, `validation` for validation and 100 for testing (1x8x8, ten classes).
 
-    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, plus uniform noise in 0..95 on each pixel.
+    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, with uniform noise from 0 to 95 added to each
+    pixel.
 
     >>> from hdlif.data import synthetic
     >>> sets = synthetic(validation=80)
@@ -73,10 +74,11 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 480 training, `validation` validation and 150 test time series with 2 channels and 32 steps.
+    """Generate 480 time series for training, `validation` for validation and 150 for testing (2 channels, 32 steps).
 
-    In class c, one channel is a·sin(2π·t / period_c + φ), and the other is shifted by a quarter period. The amplitude a
-    (0.6 to 1.4) and the phase φ are random, and all values have normal noise of deviation 0.3.
+    In class c, one channel is a·sin(2π·t / period_c + φ), and the other channel is shifted by a quarter period.
+    The amplitude a (0.6 to 1.4) and the phase φ are random, and normal noise with standard deviation 0.3 is added to
+    all values.
 
     >>> from hdlif.data import sines
     >>> sets = sines(validation=90)
@@ -106,7 +108,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
 
 
 def _check_validation(name: str, samples: str, validation: int, shape: tuple[int, ...]) -> None:
-    """Raise `DataError` unless the validation part has at least one sample and at most `MOST_VALUES` values."""
+    """Raise `DataError` unless the validation split has at least one sample and at most `MOST_VALUES` values."""
     most = MOST_VALUES // math.prod(shape)
     if not 1 <= validation <= most:
         raise DataError(f"{name}: {validation} validation {samples} are refused; set validation to 1 to {most:,}")
@@ -122,11 +124,12 @@ def copy_task(
 ) -> DataSets:
     """Generate time series of symbols that must be repeated after a delay.
 
-    A time series has delay + 2·symbols steps and alphabet + 1 channels. At each of the first `symbols` steps, the
-    channel of the shown symbol is 1. The last channel is 1 at the step before the first repetition, and all other
-    inputs are 0. The class of each step is the symbol shown, or the number `alphabet` for a blank. Symbols are
-    independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). The random generator
-    of each part depends only on (`draw`, part). Parts may share sequences unless alphabet^symbols is very large.
+    Each time series has `delay` + 2·`symbols` steps and `alphabet` + 1 channels. At each of the first `symbols` steps,
+    the channel of the current symbol is 1. The last channel is 1 at the step before the repetition starts, and all
+    other inputs are 0. The class of each step is the symbol shown at that step, or the number `alphabet` for a blank.
+    Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). The random
+    generator of each split depends only on (`draw`, part). Splits may share sequences unless `alphabet`^`symbols` is
+    very large.
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
@@ -165,11 +168,11 @@ def delayed_xor(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate time series with delay + 1 steps and two channels, whose class is the XOR of two bits.
+    """Generate time series with `delay` + 1 steps and two channels, with the XOR of two bits as the class.
 
-    Channel 0 contains a bit (-1 or 1) at step 0, a second bit at step `delay`, and normal noise between them. Channel 1
+    Channel 0 contains one bit (-1 or 1) at step 0, another bit at step `delay`, and normal noise in between. Channel 1
     is 1 at steps 0 and `delay`, and 0 elsewhere. The four pairs of bits alternate, so each class and each value of a
-    bit occur in half of the samples. The random generator of each part depends only on (`draw`, part).
+    bit occurs in half of the samples. The random generator of each split depends only on (`draw`, part).
 
     >>> import torch
     >>> from hdlif.data import delayed_xor, rows
@@ -211,7 +214,7 @@ def mackey_glass(
 ) -> DataSets:
     """Generate normalised windows of a chaotic time series, with the values `ahead` steps later as targets.
 
-    Training, validation and test use time series with different starts, so no part is a section of another.
+    The splits use time series with different initial values, so no split is a section of another.
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
@@ -251,9 +254,10 @@ def mackey_glass(
 def series(n: int, start: float) -> NDArray[np.float64]:
     """Solve the Mackey-Glass equation for x(0), x(1), ..., x(n - 1), with x(t) = `start` for t <= 0.
 
-    The classical Runge-Kutta method solves dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), in 10 steps per
-    unit of time. A cubic through four neighbours interpolates the delayed value in the middle of a step. Only basic
-    arithmetic is used, so the chaotic time series is the same on every machine.
+    The equation is dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10). The solver is the classical Runge-Kutta
+    method with 10 steps per unit of time. The delayed value in the middle of a step is interpolated by a cubic
+    polynomial through four neighbours. The solver uses only basic arithmetic, so the chaotic time series is the same on
+    every machine.
     """
     lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
 

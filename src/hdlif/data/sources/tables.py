@@ -1,4 +1,4 @@
-"""Read the user's own tables, in which each row is a sample with the same features at every time step."""
+"""Read the user's own tables, in which each row is a sample whose features are constant over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ MOST_ROWS = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Tabular):
-    """A request for a .csv or .parquet file with a column of labels, or for arrays x [N, F] and y [N]."""
+    """A request for a .csv or .parquet file with a column of labels, or for arrays `x` [N, F] and `y` [N]."""
 
     def find(self) -> OwnData:
         place, wanted = self.existing_place("a table"), self.wanted
@@ -53,7 +53,7 @@ class Rows(Tabular):
 
 
 def _rows(rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> list[Sample]:
-    """Return one sample with a single step for each row."""
+    """Return one single-step sample for each row."""
     if len(rows) > MOST_ROWS:
         raise DataError(f"the table has {len(rows):,} rows; at most {MOST_ROWS:,} are supported")
     return [

@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """A collector that gathers the XML texts of an image and its objects."""
+    """A collector for the XML texts of an image and its objects."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
@@ -63,9 +63,9 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return the size (width, height) of an image, or None if it is unknown, and the boxes of the image.
+    """Return the size (width, height) of an image, which is None if unknown, and the boxes of the image.
 
-    Corners are not changed. Parts of objects, and flags such as "difficult", are ignored.
+    Corners are not changed. Object parts and flags such as "difficult" are ignored.
 
     Raises:
         Unreadable: the file has another format, or an object has no class or no box.
@@ -96,7 +96,7 @@ def _box(one: Mapping[str, str], place: str) -> Box:
 
 
 def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
-    """Read the annotation files in a folder. Each image needs an annotation file, which may contain no objects.
+    """Read the annotation files in a folder. Each image needs an annotation file, even if the file lists no objects.
 
     Args:
         root: the folder of the data.
@@ -128,9 +128,10 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the stem and part of each image that the files in ImageSets/Main list.
+    """Yield the filename stem and split of each image listed in the files in ImageSets/Main.
 
-    If train.txt is missing, trainval.txt lists the training images. Raises `DataError` if an image is listed twice.
+    If train.txt is missing, the training images are read from trainval.txt. Raises `DataError` if an image is listed
+    twice.
     """
     lists = root / "ImageSets" / "Main"
     seen: dict[str, str] = {}

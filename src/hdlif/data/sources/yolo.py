@@ -1,4 +1,4 @@
-"""Read boxes from YOLO text files, whose coordinates are fractions of the image's sides."""
+"""Read boxes from YOLO text files, in which coordinates are fractions of the image's sides."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _SLACK = 0.01
 
 
 def parse_yolo(content: bytes, classes: Sequence[str]) -> tuple[Box, ...]:
-    """Parse lines of class number, centre x, centre y, width and height, and return the boxes as fractions.
+    """Parse lines with class number, centre x, centre y, width and height, and return the boxes as fractions.
 
     Raises:
         Unreadable: a line has other fields, an unknown class, or numbers outside 0..1.
@@ -50,7 +50,7 @@ def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
 
 
 def read_yolo(root: Path, images: Sequence[str]) -> Annotations:
-    """Read the annotations of each image in "images" from a file in "labels". An image without a file has no objects.
+    """Read each image's annotations from a file in "labels". Images without an annotation file have no objects.
 
     Args:
         root: the folder of the data.
@@ -100,7 +100,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _of_yaml(text: str, path: Path) -> list[Any]:
-    """Return the class names in data.yaml, given as a list or as a mapping from class numbers."""
+    """Return the class names in data.yaml, which contains a list or a mapping from class numbers."""
     # `parse_yaml` rejects keys that are numbers.
     tree = parse_yaml(_NUMBER_AS_KEY.sub(r'\1"\2"', text), source=str(path))
     names = tree.get("names") if isinstance(tree, Mapping) else None

@@ -18,6 +18,7 @@ def from_device(
 
     Args:
         graph: the graph of the model file that was exported.
+        saved: the bytes of the struct.
         level, momentum, arithmetic: as in the export.
     Raises:
         StateError: the bytes are from another network, level, momentum or arithmetic.

@@ -1,4 +1,4 @@
-"""Convert ordinary torch networks, such as models of torchvision or timm, to spiking networks."""
+"""Convert ordinary torch networks, such as models from torchvision or timm, to spiking networks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def spiking(
     quantizer: WeightQuantizer | None = None,
     keep_float: Collection[str] = ("first", "last"),
 ) -> Temporal:
-    """Return a spiking network with the layers, wiring and weights of `model`, which is not modified.
+    """Return a spiking network with the layers, wiring and weights of `model`, without modifying `model`.
 
     Each use of an activation (ReLU, ReLU6, Hardtanh from 0) becomes a separate layer of neurons. Upper bounds, as in
-    ReLU6, are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits the size). Batch norms
-    become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all convolutions and linear
-    layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`, with the same weights and
-    biases. Composite modules are traced with torch.fx, and layers keep their names.
+    ReLU6, are dropped, because the neurons determine the size of spikes (use `SpikeQuantizer` to limit the size). Batch
+    norms become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all convolutions and
+    linear layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`, with the same
+    weights and biases. Composite modules are traced with torch.fx, and the layers keep their names.
 
     >>> import torch
     >>> from torch import nn
@@ -76,7 +76,7 @@ def spiking(
 
 
 def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
-    """Return the layers that match the patterns; raise `ConversionError` if a pattern matches no layer."""
+    """Return the layers that match the patterns, or raise `ConversionError` if a pattern does not match any layer."""
     named: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(order, pattern)
@@ -87,7 +87,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
 
 
 def _listed(problems: Iterable[tuple[str, str]]) -> str:
-    """Return text that lists each problem once, with the first module where the problem occurs."""
+    """Format a list of all distinct problems, each with the first affected module."""
     places: dict[str, list[str]] = {}
     for path, why in problems:
         places.setdefault(why, []).append(path)

@@ -1,6 +1,6 @@
-"""Convert composite modules by tracing the forward pass with torch.fx, where children are leaves.
+"""Convert composite modules by tracing their forward pass with torch.fx, with children as leaves.
 
-A torch function that has an equivalent module is converted like the module.
+A torch function with an equivalent module is converted like that module.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _INSTALLED = str(Path(torch.__file__).parents[1]) + "/"
 
 
 def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
-    """Convert a module to a `Wired` network, and the module's children in execution order."""
+    """Convert a module to a `Wired` network, and convert the children of the module in execution order."""
     try:
         graph = _taken_down(module)
     except Exception as error:
@@ -93,7 +93,7 @@ def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
 
 
 class _Tracer(fx.Tracer):
-    """A tracer that traces into all children except torch layers and children with a single input."""
+    """A tracer that enters all children except torch layers and children called with a single input."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
@@ -107,7 +107,7 @@ class _Tracer(fx.Tracer):
 
 
 def _taken_down(module: nn.Module) -> fx.Graph:
-    """Trace the forward pass with x as the only input, using the defaults of other arguments."""
+    """Trace the forward pass with `x` as the only input and default values for all other arguments."""
     _, *others = inspect.signature(module.forward).parameters.values()
     named = [one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     if needed := [one.name for one in named if one.default is one.empty]:
@@ -122,7 +122,7 @@ def _taken_down(module: nn.Module) -> fx.Graph:
 
 
 def _where(error: Exception) -> str:
-    """Describe an error and the line of the forward pass; tracing errors of torch.fx get a clearer description."""
+    """Describe an error and the line where it occurred, with clearer wording for tracing errors from torch.fx."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_OUTSIDE)]
     frames = [one for one in frames if not one.filename.startswith(_INSTALLED)] or frames
     line = (frames[-1].line or "").removesuffix(":") if frames else ""
@@ -185,7 +185,7 @@ class _Following:
         return isinstance(value, fx.Node) and value in self._values
 
     def _changes_what_is_read_again(self, node: fx.Node) -> bool:
-        """Return whether a node overwrites a value that later nodes read, as in-place activations may."""
+        """Return whether a node overwrites a value that later nodes read, which in-place activations may do."""
         if node.op == "call_module":
             in_place = getattr(self._module.get_submodule(str(node.target)), "inplace", False)
         else:
@@ -196,7 +196,7 @@ class _Following:
         return bool(in_place and values and list(values[0].users)[-1] is not node)
 
     def _made(self, node: fx.Node, make: Callable[..., nn.Module | None]) -> None:
-        """Replace a function with a module, or drop the function if `make` returns None for an identity."""
+        """Replace a function with the module from `make`, or drop an identity (if `make` returns None)."""
         try:
             made = make(*node.args[1:], **{name: value for name, value in node.kwargs.items() if name != "input"})
         except (TypeError, ValueError):
@@ -220,7 +220,7 @@ class _Following:
         self._values[node] = node.name, gives
 
     def _free(self, name: str) -> str:
-        """Return a name that is not the name of a child or of a network's attribute."""
+        """Return a name that is not used by a child or by an attribute of the network."""
         free, count = name, 1
         while free in self._children or hasattr(Wired, free) or free in ("training", "_lines", "_output", "_done"):
             count += 1

@@ -1,4 +1,4 @@
-"""Convert torch layers, and torchvision and timm layers that are not composed of torch layers."""
+"""Convert torch layers, and those torchvision and timm layers that are not composed of torch layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert modules of a torch network to spiking modules, with one function per module type, registered with `turns`."""
+"""Convert the modules of a torch network to spiking modules, with one function per module type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTIVATIONS = "ReLU, ReLU6 or Hardtanh from 0"
 
 @dataclass(frozen=True)
 class Fed:
-    """The known properties of a value in a network that has not run.
+    """The known properties of a value in a network that has not run yet.
 
     Attributes:
         channels: C of [B, C, ...]; None if unknown.
@@ -28,7 +28,7 @@ class Fed:
 
 
 class Turned(NamedTuple):
-    """A module of the spiking network, with the properties of the module's output."""
+    """A module of the spiking network, with the properties of its output."""
 
     module: nn.Module
     gives: Fed
@@ -40,7 +40,7 @@ _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 
 def turns(*kinds: type[nn.Module] | str) -> Callable[[Turn], Turn]:
-    """Register a function that converts module types, where classes of optional libraries are given by name."""
+    """Register a function that converts the given types of modules (strings for types from optional libraries)."""
 
     def register(turn: Turn) -> Turn:
         _TURNS.update(dict.fromkeys(kinds, turn))
@@ -53,12 +53,12 @@ _MADE_OF_OTHERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def is_layer(kind: type) -> bool:
-    """Return whether a type is a layer of torch itself, which tracing does not enter."""
+    """Return whether a type is one of torch's own layers, which tracing does not enter."""
     return kind.__module__.startswith("torch.nn.") and kind not in _MADE_OF_OTHERS
 
 
 class Turning:
-    """The conversion of one network, in the execution order of modules.
+    """The conversion of one network, module by module in execution order.
 
     Args:
         neuron: makes a neuron layer from its channels.
@@ -77,7 +77,7 @@ class Turning:
         self._ran: dict[nn.Module, str] = {}
 
     def turn(self, module: nn.Module, path: str, fed: Fed) -> Turned:
-        """Convert a module, or record a problem; return the new module and the properties of the output."""
+        """Convert a module or record a problem, and return the new module with the properties of its output."""
         kind = type(module)
         if isinstance(module, Temporal):
             return self.refuse(path, f"({kind.__name__}) already runs over time; only ordinary networks are accepted")
@@ -107,6 +107,6 @@ class Turning:
         return Turned(self._neuron(fed.channels), fed)
 
     def refuse(self, path: str, why: str) -> Turned:
-        """Record a module's problem, and return a placeholder so that the conversion continues."""
+        """Record a problem with a module, and return a placeholder so that the conversion can continue."""
         self.problems.append((path, why))
         return Turned(nn.Identity(), Fed())
