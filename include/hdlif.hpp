@@ -1,4 +1,4 @@
-// hdlif in C++17: owners of what hdlif.h opens, and its errors as exceptions. A header alone, on the C
+// hdlif in C++17: RAII classes and exceptions for the C interface in hdlif.h. This header needs only the C
 // library.
 //
 //   const auto network = hdlif::Network::open_file("digits.hdlif.safetensors");
@@ -18,9 +18,9 @@
 #include "hdlif.h"
 
 namespace hdlif {
-inline namespace v0 { // so that no name meets one within the library
+inline namespace v0 { // avoids name clashes with the library
 
-// A call that failed; `status` is one of HDLIF_ERROR_...
+// A failed call; `status` is one of HDLIF_ERROR_...
 class Error : public std::runtime_error {
 public:
   explicit Error(hdlif_status status) : std::runtime_error(hdlif_error_text()), status(status) {}
@@ -32,7 +32,7 @@ inline void check(hdlif_status status) {
     throw Error(status);
 }
 
-// See hdlif_network. Throws `Error`, and std::invalid_argument where an array has another size.
+// See hdlif_network. Throws `Error`, and std::invalid_argument if an array has the wrong size.
 class Network {
 public:
   static Network open(const void* bytes, std::size_t size, const hdlif_options* options = nullptr) {
@@ -53,7 +53,7 @@ public:
     const char* found = hdlif_label(get(), std::int32_t(output));
     return found == nullptr ? "" : found;
   }
-  // [C, H, W] of the outputs of a step, a vector as [C, 1, 1]
+  // [C, H, W] of the outputs of a step, or [C, 1, 1] for a vector
   std::array<std::int32_t, 3> output_shape() const {
     std::array<std::int32_t, 3> shape{};
     hdlif_output_shape(get(), shape.data());
@@ -70,23 +70,23 @@ public:
     return std::size_t(shape[0]) * std::size_t(shape[1]) * std::size_t(shape[2]);
   }
 
-  // Frames [frames][C][H][W] as they are recorded, as the network takes them.
+  // Returns raw frames [frames][C][H][W] normalised for the network.
   std::vector<float> normalised(std::vector<float> raw) const {
     check(hdlif_normalise(get(), raw.data(), std::int64_t(frames_of(raw.size())), raw.data()));
     return raw;
   }
 
-  // Logits [steps][batch][outputs] of x [1 or steps][batch][C][H][W]; of frames that are the same at every
-  // step, `steps` are the network's own where they are 0.
+  // Returns logits [steps][batch][outputs] for x [1 or steps][batch][C][H][W]. If `steps` is 0, it is
+  // x_steps, or the network's time steps if x_steps is 1.
   std::vector<float> run(const std::vector<float>& x, std::size_t batch, std::size_t x_steps = 1,
                          std::size_t steps = 0) const {
     if (batch == 0 || x_steps == 0 || frames_of(x.size()) != batch * x_steps)
-      throw std::invalid_argument("x has not x_steps * batch frames");
+      throw std::invalid_argument("x must have x_steps * batch frames");
     if (steps == 0)
       steps = x_steps == 1 ? std::size_t(time_steps()) : x_steps;
-    // where addresses have 32 bits, the product could come out small
+    // the product could overflow if addresses have 32 bits
     if (steps > std::vector<float>().max_size() / batch / outputs())
-      throw std::invalid_argument("the logits are more than a vector holds");
+      throw std::invalid_argument("the logits do not fit into a vector; reduce the batch or the steps");
     std::vector<float> logits(steps * batch * outputs());
     check(hdlif_run(get(), x.data(), std::int64_t(x_steps), std::int64_t(batch), std::int64_t(steps),
                     logits.data()));
@@ -102,7 +102,7 @@ private:
 
   std::size_t frames_of(std::size_t entries) const {
     if (entries % frame_size() != 0)
-      throw std::invalid_argument("the array holds no whole frames");
+      throw std::invalid_argument("the size of the array must be a multiple of the frame size");
     return entries / frame_size();
   }
 
@@ -118,7 +118,7 @@ public:
     stream_.reset(stream);
   }
 
-  // Of a frame [C][H][W] the logits [outputs]; allocates nothing after the first call.
+  // Computes logits [outputs] for a frame [C][H][W]; allocates nothing after the first call.
   void step(const float* x, float* logits) { check(hdlif_stream_step(stream_.get(), x, logits)); }
   void run(const float* x, std::int64_t steps, float* logits) {
     check(hdlif_stream_run(stream_.get(), x, steps, logits));

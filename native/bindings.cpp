@@ -71,7 +71,7 @@ class Network {
 public:
   Network(nb::bytes content, int threads, const std::string& instructions, int64_t max_bytes,
           int64_t max_operations) {
-    require(threads >= 1 && threads <= kMaxThreads, "threads: an integer in 1..256");
+    require(threads >= 1 && threads <= kMaxThreads, "threads must be an integer in 1..256");
     OpenOptions options;
     options.threads = threads;
     options.kernels = &chosen_kernels(instructions);
@@ -133,7 +133,7 @@ public:
            std::optional<OutSeconds> seconds) {
     Kept kept;
     if (seconds) {
-      require(seconds->size() == graph().nodes.size(), "seconds: one entry for each node");
+      require(seconds->size() == graph().nodes.size(), "seconds must have one entry per node");
       kept.seconds = seconds->data();
     }
     run_and_keep(x, steps, t, potentials, logits, kept);
@@ -141,10 +141,11 @@ public:
 
   void run_values(Floats x, int64_t steps, OutFloats logits, const std::vector<OutFloats>& values) {
     const std::vector<Value>& types = graph().values;
-    require(values.size() == types.size() && x.ndim() == 5, "values: one array for each value");
+    require(values.size() == types.size() && x.ndim() == 5,
+            "values must have one array per value of the graph");
     for (size_t i = 0; i < types.size(); ++i)
       require(int64_t(values[i].size()) == steps * int64_t(x.shape(1)) * types[i].size(),
-              "values: an array has another size");
+              "values: an array has the wrong size");
     const std::vector<float*> kept = pointers_of(values);
     run_and_keep(x, steps, 0, {}, logits, {kept.data(), nullptr});
   }
@@ -161,7 +162,7 @@ private:
         return *table;
       names += std::string(names.empty() ? "" : ", ") + table->name;
     }
-    throw nb::value_error(("instructions: this machine has " + names).c_str());
+    throw nb::value_error(("instructions: this machine supports " + names).c_str());
   }
 
   void run_and_keep(const Floats& x, int64_t steps, int64_t t, const Potentials& potentials,
@@ -170,20 +171,20 @@ private:
     const Value& in = types[0];
     require(x.ndim() == 5 && int64_t(x.shape(2)) == in.channels && int64_t(x.shape(3)) == in.height &&
                 int64_t(x.shape(4)) == in.width,
-            "x: [K, B, C, H, W] of the network's input shape");
+            "x must be [K, B, C, H, W] with the network's input shape");
     const int64_t x_steps = x.shape(0), batch = x.shape(1);
-    require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
-    require(steps >= 1 && steps <= kMaxSteps, "steps: at least 1, below 2^31");
-    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
-    require(x_steps == 1 || x_steps == steps, "x: 1 time step or as many as `steps`");
-    require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
+    require(batch >= 1 && batch <= kMaxBatch, "x: the batch must have 1..2^20 inputs");
+    require(steps >= 1 && steps <= kMaxSteps, "steps must be at least 1 and below 2^31");
+    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 steps in total");
+    require(x_steps == 1 || x_steps == steps, "x must have 1 time step or `steps` time steps");
+    require(t >= 0 && t < (int64_t(1) << 62), "t must be in 0..2^62");
     require(!potentials || potentials->size() == graph().stateful.size(),
-            "potentials: one array for each state");
+            "potentials must have one array per state");
     for (size_t i = 0; potentials && i < potentials->size(); ++i)
       require(int64_t((*potentials)[i].size()) == batch * deployed->state(i).size(),
-              "potentials: an array has another size");
+              "potentials: an array has the wrong size");
     require(int64_t(logits.size()) == steps * batch * types[size_t(graph().output)].size(),
-            "logits: the array has another size");
+            "logits: the array has the wrong size");
     const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
     watched([&](Watch& watch) {
       deployed->session().run(x.data(), x_steps, batch, steps, t, potentials ? pointers.data() : nullptr,
@@ -199,12 +200,12 @@ public:
   PlainFloats(nb::handle array, int flags) {
     if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags) != 0) {
       PyErr_Clear();
-      throw nb::type_error("no buffer in C order");
+      throw nb::type_error("the array must be a buffer in C order");
     }
     const std::string_view format = view_.format == nullptr ? "B" : view_.format;
     if (format != "f" || reinterpret_cast<uintptr_t>(view_.buf) % alignof(float) != 0) {
       PyBuffer_Release(&view_);
-      throw nb::type_error("not of float32");
+      throw nb::type_error("the array must be float32");
     }
   }
   ~PlainFloats() { PyBuffer_Release(&view_); }
@@ -237,7 +238,7 @@ public:
     const size_t size = size_t(graph.values[0].size()),
                  classes = size_t(graph.values[size_t(graph.output)].size());
     require(x.size() > 0 && x.size() % size == 0 && logits.size() == x.size() / size * classes,
-            "x: [C, H, W] or [K, C, H, W] of the network's input shape");
+            "x must be [C, H, W] or [K, C, H, W] with the network's input shape");
     const auto steps = int64_t(x.size() / size);
     // what is over in no time neither looks at signals nor lets go of the interpreter
     if (stream_.operations() * double(steps) < kShort) {
@@ -254,7 +255,7 @@ public:
   }
   void take(const std::vector<OutFloats>& from, int64_t t) {
     require_sizes(from);
-    require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
+    require(t >= 0 && t < (int64_t(1) << 62), "t must be in 0..2^62");
     stream_.take(pointers_of(from).data(), t);
   }
 
@@ -270,10 +271,10 @@ private:
   static constexpr double kShort = 1 << 18;
 
   void require_sizes(const std::vector<OutFloats>& arrays) const {
-    require(arrays.size() == deployed_->states.size(), "potentials: one array for each state");
+    require(arrays.size() == deployed_->states.size(), "potentials must have one array per state");
     for (size_t i = 0; i < arrays.size(); ++i)
       require(int64_t(arrays[i].size()) == deployed_->state(i).size(),
-              "potentials: an array has another size");
+              "potentials: an array has the wrong size");
   }
 
   const std::shared_ptr<Deployed> deployed_;
@@ -294,7 +295,7 @@ void translate(const std::exception_ptr& thrown, void*) {
   } catch (const ArtefactError& error) {
     raise("ArtefactError", error.what());
   } catch (const TooLarge& error) {
-    raise("LimitError", (std::string(error.what()) + ", which is max_bytes").c_str());
+    raise("LimitError", (std::string(error.what()) + ", the limit max_bytes").c_str());
   } catch (const TooManyBytes& error) {
     raise("LimitError", error.what());
   } catch (const CallError& error) {
@@ -306,7 +307,7 @@ void translate(const std::exception_ptr& thrown, void*) {
                                                 : "HdlifError",
             error.what());
   } catch (const Interrupted&) {
-    raise("HdlifError", "a signal's handler forked this process within a run, which ends so in the child; "
+    raise("HdlifError", "a signal handler forked this process within a run, which ends the run in the child; "
                         "start it again there");
   } catch (const std::length_error&) {
     PyErr_NoMemory();

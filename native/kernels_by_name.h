@@ -15,7 +15,7 @@ inline const Kernels& kernels_by_name(const std::string& name) {
   for (int i = 0; i < count; ++i)
     if (name.empty() ? i == count - 1 : tables[i]->name == name)
       return *tables[i];
-  throw std::invalid_argument("instruction_set: this machine has none of that name");
+  throw std::invalid_argument("instruction_set: this machine does not support it");
 }
 
 } // namespace hdlif

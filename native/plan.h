@@ -72,9 +72,9 @@ class TooLong : public std::runtime_error {
 public:
   TooLong(size_t node, double operations, double most)
       : std::runtime_error("takes " + std::to_string(int64_t(operations)) +
-                           " operations in one piece, of at most " + std::to_string(int64_t(most)) +
-                           ", within which a run cannot be interrupted; make the layer, the kernel or the "
-                           "rows of its map smaller"),
+                           " operations in one piece that cannot be interrupted; the limit is " +
+                           std::to_string(int64_t(most)) +
+                           "; make the layer, the kernel or the rows of its map smaller"),
         node(node) {}
   size_t node;
 };

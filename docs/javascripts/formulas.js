@@ -1,4 +1,4 @@
-// Draws formulas with KaTeX 0.19.1, whose files are in docs/katex. Only pages with formulas load it, and none needs a network.
+// Renders formulas with KaTeX 0.19.1 from docs/katex, without a network. Only pages with formulas load it.
 {
   const formulas = document.querySelectorAll(".arithmatex");
   if (formulas.length) {

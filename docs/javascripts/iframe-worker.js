@@ -1,4 +1,4 @@
-// Search in pages that are opened as files: a browser starts no worker there, so the worker's script runs in a frame.
+// Makes search work on pages opened as files: browsers start no workers there, so the worker script runs in a frame.
 if (location.protocol === "file:") {
   window.IFrameWorker = window.Worker = class extends EventTarget {
     #frame = document.createElement("iframe");
@@ -10,7 +10,7 @@ if (location.protocol === "file:") {
       this.#frame.title = "search";
       document.body.append(this.#frame);
       const inner = this.#frame.contentWindow;
-      // What the script posts is for the page.
+      // Messages from the script go to the page.
       inner.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
       const script = inner.document.createElement("script");
       script.src = url;

@@ -1,4 +1,4 @@
-// The live page in its frame has the height that it needs, and the palette of the site.
+// Gives the frame of the live page its height and the palette of the site.
 addEventListener("DOMContentLoaded", () => {
   const frame = document.querySelector("iframe.live");
   if (frame === null) return;

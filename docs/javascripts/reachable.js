@@ -1,8 +1,8 @@
-// What the theme leaves out for keyboards and screen readers: names of landmarks, and regions that scroll by arrow keys.
+// Adds what the theme lacks for keyboards and screen readers: landmark names and regions that scroll with arrow keys.
 addEventListener("load", () => {
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
 
-  // The name of a section whose title is a link stands beside it; sections of two rooms may have one name.
+  // A section whose title is a link needs a label; sections in different parts of the site may share a name.
   for (const nav of document.querySelectorAll(".md-nav--primary .md-nav[aria-labelledby]")) {
     const names = [];
     for (let item = nav.closest(".md-nav__item"); item; item = item.parentElement.closest(".md-nav__item")) {
@@ -13,7 +13,7 @@ addEventListener("load", () => {
     nav.setAttribute("aria-label", names.join(": "));
   }
 
-  // Buttons of a block of code are no landmark, of which a page would have dozens without a name.
+  // Code block buttons are not landmarks: a page would have dozens without names.
   for (const buttons of document.querySelectorAll(".md-code__nav")) buttons.setAttribute("role", "none");
 
   const scrolls = new ResizeObserver((entries) => {
@@ -24,6 +24,6 @@ addEventListener("load", () => {
   });
   const regions = ".md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset div.arithmatex";
   for (const region of document.querySelectorAll(regions)) scrolls.observe(region);
-  // When the observer has seen all of them.
+  // Runs after the observer has processed all regions.
   requestAnimationFrame(() => setTimeout(() => (document.documentElement.dataset.reachable = "")));
 });

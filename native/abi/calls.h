@@ -1,4 +1,4 @@
-// What the functions of the C interface share: checks, and exceptions as statuses.
+// Checks and exception handling shared by the functions of the C interface.
 #pragma once
 
 #include <memory>
@@ -12,10 +12,10 @@ struct hdlif_network {
 
 namespace hdlif {
 
-// Of the exception that is being handled; the error text becomes its own, behind `prefix`.
+// Returns the status of the current exception, and sets the error text to `prefix` and its message.
 hdlif_status status_of_exception(const char* prefix) noexcept;
 
-// Calls `body`; an exception becomes a status and a text, which begins with `prefix`.
+// Calls `body` and turns an exception into a status and an error text that begins with `prefix`.
 template <typename Body> hdlif_status guarded(const char* prefix, const Body& body) noexcept {
   try {
     body();
@@ -29,10 +29,10 @@ template <typename Body> hdlif_status guarded(const Body& body) noexcept {
   return guarded("", body);
 }
 
-// Throws `CallError` of an argument unless it holds.
+// Throws `CallError` with HDLIF_ERROR_ARGUMENT unless `holds`.
 void require(bool holds, const char* what);
 
-// The options of a caller, who may give NULL. Throws `CallError`.
+// Checks the caller's options, which may be NULL. Throws `CallError`.
 OpenOptions checked(const hdlif_options* given);
 
 } // namespace hdlif

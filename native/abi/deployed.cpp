@@ -19,7 +19,7 @@ constexpr size_t kDigestPlace = 8, kStepsPlace = 40, kSumsPlace = 48;
 
 std::string in_all(const char* key, double amount, int64_t limit) {
   return std::to_string(int64_t(std::min(amount, 9e18))) + " " + key + "; max_" + key + " = " +
-         std::to_string(limit) + "; give fewer at once or, if you trust the network, a larger max_" + key;
+         std::to_string(limit) + "; reduce the work per call or, if you trust the network, raise max_" + key;
 }
 
 Digest digest_of(const uint8_t* bytes, size_t size) {
@@ -80,13 +80,13 @@ Deployed::Deployed(Artefact& artefact, const OpenOptions& options)
 Deployed::Cost Deployed::cost(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all,
                               bool owns_potentials) {
   if (batch < 1 || batch > kMaxBatch)
-    refuse(HDLIF_ERROR_ARGUMENT, "batch = " + std::to_string(batch) + "; it is 1..2^20");
+    refuse(HDLIF_ERROR_ARGUMENT, "batch = " + std::to_string(batch) + "; it must be in 1..2^20");
   if (steps < 1 || steps > kMaxSteps || steps > kMaxFrames / batch)
-    refuse(HDLIF_ERROR_ARGUMENT,
-           "steps = " + std::to_string(steps) + "; a run takes 1..2^31 - 1, and 2^32 of its whole batch");
+    refuse(HDLIF_ERROR_ARGUMENT, "steps = " + std::to_string(steps) +
+                                     "; it must be in 1..2^31 - 1, and steps * batch at most 2^32");
   if (x_steps != 1 && x_steps != steps)
     refuse(HDLIF_ERROR_ARGUMENT, "x_steps = " + std::to_string(x_steps) +
-                                     "; it is 1, or as many as steps = " + std::to_string(steps));
+                                     "; it must be 1 or equal to steps = " + std::to_string(steps));
   const bool is_static = x_steps == 1 && steps > 1;
   return {session_.run_bytes(batch, steps, is_static, keeps_all, owns_potentials),
           session_.operations(batch, steps, is_static, keeps_all)};
@@ -95,8 +95,7 @@ Deployed::Cost Deployed::cost(int64_t x_steps, int64_t batch, int64_t steps, boo
 void Deployed::check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials,
                      double result_bytes) {
   const Cost cost = this->cost(x_steps, batch, steps, keeps_all, owns_potentials);
-  const std::string call =
-      std::to_string(batch) + " x " + std::to_string(steps) + " inputs and time steps take ";
+  const std::string call = std::to_string(batch) + " inputs x " + std::to_string(steps) + " time steps take ";
   const double bytes = double(cost.bytes) + result_bytes;
   if (bytes > double(options_.max_bytes))
     refuse(HDLIF_ERROR_LIMIT, call + in_all("bytes", bytes, options_.max_bytes));
@@ -150,8 +149,7 @@ class DeployedStream::Use {
 public:
   explicit Use(DeployedStream& stream) : stream_(stream) {
     if (stream.is_busy_.exchange(true, std::memory_order_acquire))
-      refuse(HDLIF_ERROR_BUSY,
-             "another thread is within a call of this stream; give each thread a stream of its own");
+      refuse(HDLIF_ERROR_BUSY, "another thread is using this stream; give each thread its own stream");
   }
   ~Use() { stream_.is_busy_.store(false, std::memory_order_release); }
   Use(const Use&) = delete;
@@ -159,8 +157,9 @@ public:
 
   void check_held() const {
     if (stream_.steps() < 0)
-      refuse(HDLIF_ERROR_STATE, "a call of this stream was interrupted, and its state is lost; begin another "
-                                "one, reset it or load a state");
+      refuse(HDLIF_ERROR_STATE,
+             "a call of this stream was interrupted and its state is lost; reset the stream, "
+             "load a state or begin another one");
   }
 
 private:
@@ -187,7 +186,7 @@ void DeployedStream::run(const float* x, int64_t steps, float* logits, Watch& wa
   const Use use(*this);
   use.check_held();
   if (steps < 1 || steps > kMaxSteps)
-    refuse(HDLIF_ERROR_ARGUMENT, "steps = " + std::to_string(steps) + "; a run takes 1..2^31 - 1");
+    refuse(HDLIF_ERROR_ARGUMENT, "steps = " + std::to_string(steps) + "; it must be in 1..2^31 - 1");
   const OpenOptions& options = network_->options_;
   if (operations_ * double(steps) > double(options.max_operations))
     refuse(HDLIF_ERROR_LIMIT, std::to_string(steps) + " time steps take " +
@@ -263,21 +262,22 @@ int64_t DeployedStream::check_state(const uint8_t* bytes, size_t size) const {
   const auto refuse_state = [](const std::string& what) { refuse(HDLIF_ERROR_STATE, what); };
   constexpr size_t kMagic = sizeof(kStateMagic);
   if (size < kSumsPlace + sizeof(Digest) || std::memcmp(bytes, kStateMagic, kMagic - 1) != 0)
-    refuse_state("the bytes are no state that a stream saved");
+    refuse_state("the bytes are not a saved stream state");
   if (bytes[kMagic - 1] != uint8_t(kStateMagic[kMagic - 1]))
-    refuse_state("the state is of version " + std::to_string(bytes[kMagic - 1]) +
-                 ", and version 2 is read; save it with this version of hdlif");
+    refuse_state("the state has version " + std::to_string(bytes[kMagic - 1]) +
+                 ", but this version of hdlif reads version 2; save the state again");
   const uint8_t* const end = bytes + size - sizeof(Digest);
   const Digest digest = digest_of(bytes, size_t(end - bytes));
   if (!std::equal(digest.begin(), digest.end(), end))
-    refuse_state("the state's bytes do not have the digest that they end with; it is damaged");
+    refuse_state("the state does not match the digest at its end; it is damaged");
   if (!std::equal(network_->digest.begin(), network_->digest.end(), bytes + kDigestPlace))
-    refuse_state("the state is of another artefact; load it into a stream of the one that it was saved of");
+    refuse_state(
+        "the state belongs to another model file; load it into a stream of the network that saved it");
   int64_t steps;
   std::memcpy(&steps, bytes + kStepsPlace, sizeof(steps));
   if (size != network_->state_size() || steps < 0 || steps >= int64_t(1) << 62)
     refuse_state("the state has " + std::to_string(size) + " bytes and " + std::to_string(steps) +
-                 " steps; one of this network has " + std::to_string(network_->state_size()) +
+                 " steps; a state of this network has " + std::to_string(network_->state_size()) +
                  " bytes and 0..2^62 steps; it is damaged");
   return steps;
 }

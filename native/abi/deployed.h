@@ -1,4 +1,4 @@
-// A network that was opened from a file, and the limits of its calls: what the C interface is made of.
+// A network opened from a file, with the limits of its calls: the implementation of the C interface.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 
 namespace hdlif {
 
-// The error of a call; the statuses are those of hdlif.h.
+// The error of a call, with a status of hdlif.h.
 class CallError : public std::runtime_error {
 public:
   CallError(int32_t status, const std::string& message) : std::runtime_error(message), status(status) {}
@@ -29,13 +29,13 @@ struct OpenOptions {
   int32_t (*go_on)(void* context) = nullptr;
   void* context = nullptr;
 
-  // One for each call; these options outlive it.
+  // Returns a watch for one call; these options must outlive it.
   Watch watch() const;
 };
 
 class Deployed {
 public:
-  // Throws what `read_artefact` and `Session` throw, and `CallError`.
+  // Throws the exceptions of `read_artefact` and `Session`, and `CallError`.
   // With `learned`, a graph of the same file, its weights replace those of the file.
   static std::shared_ptr<Deployed> open(const uint8_t* bytes, size_t size, const OpenOptions& options,
                                         const Graph* learned = nullptr);
@@ -50,7 +50,7 @@ public:
     double operations;
   };
   Cost cost(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials);
-  // Throws where a call takes more than a limit, with the bytes of its results where they count.
+  // Throws if a call exceeds a limit; `result_bytes` counts as memory of the call.
   void check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials,
              double result_bytes = 0);
 
@@ -62,7 +62,7 @@ public:
   const Value& output() const { return graph().values[size_t(graph().output)]; }
 
   size_t state_size() const;
-  // The type of a state: that of its node's output.
+  // The type of a state, which equals that of its node's output.
   const Value& state(size_t index) const;
 
 private:
@@ -71,9 +71,9 @@ private:
   Deployed(Artefact& artefact, const OpenOptions& options);
 
   const OpenOptions options_;
-  Session session_; // takes the artefact's graph, before what follows takes the rest
+  Session session_; // takes the graph of the artefact before the members below take the rest
 public:
-  // What the file says.
+  // Contents of the file.
   const std::vector<std::string> values, states, labels;
   const InputRecord input;
   const bool takes_mean;
@@ -82,19 +82,19 @@ public:
 
 private:
   std::mutex mutex_;                 // guards granted_
-  std::array<int64_t, 3> granted_{}; // of the last run: within the limits
+  std::array<int64_t, 3> granted_{}; // of the last run that passed the limits
 };
 
-// A sequence that goes on from call to call.
+// A sequence that continues from call to call.
 class DeployedStream {
 public:
   explicit DeployedStream(std::shared_ptr<Deployed> network);
 
-  // The next steps, by the network's options or another watch.
+  // Runs the next steps, with the network's watch or another one.
   void run(const float* x, int64_t steps, float* logits);
   void run(const float* x, int64_t steps, float* logits, Watch& watch);
   void reset();
-  // What its nodes carry, [H][W][C] of each; what it takes has no sums of outputs.
+  // Copies the states of the nodes, [H][W][C] each, out or in; a copied-in state has no sums of outputs.
   void give(float* const* to);
   void take(float* const* from, int64_t steps);
   // The bytes that hdlif.h describes.
@@ -102,7 +102,7 @@ public:
   void load(const void* bytes, size_t size);
   int64_t steps() const { return steps_.load(std::memory_order_relaxed); }
   double operations() const { return operations_; }
-  // Of the outputs of all steps, where the answer is read off their mean; else zeros.
+  // Sums of the outputs of all steps if the prediction uses their mean, else zeros.
   const std::vector<float>& sums() const { return sums_; }
 
 private:

@@ -53,7 +53,7 @@ hdlif_status failed(hdlif_status status, std::initializer_list<const char*> part
       message += part;
     set_text(hdlif::printable(message, kLongestText));
   } catch (...) {
-    set_text("the machine does not grant the memory to say what failed");
+    set_text("not enough memory to describe the error");
   }
   return status;
 }
@@ -70,23 +70,23 @@ hdlif_status status_of_exception(const char* prefix) noexcept {
   } catch (const hdlif::ArtefactError& error) {
     return failed(HDLIF_ERROR_ARTEFACT, {prefix, error.what()});
   } catch (const hdlif::TooLarge& error) {
-    return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; the options may grant more max_bytes"});
+    return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; raise max_bytes in the options"});
   } catch (const hdlif::TooManyBytes& error) {
-    return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; the options may grant more"});
+    return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; raise max_bytes in the options"});
   } catch (const hdlif::Interrupted& error) {
     return failed(HDLIF_ERROR_INTERRUPTED, {prefix, error.what()});
   } catch (const std::bad_alloc&) {
-    set_text("the machine does not grant the memory that this takes");
+    set_text("not enough memory for this call");
     return HDLIF_ERROR_MEMORY;
   } catch (const std::length_error&) {
-    set_text("the machine does not grant the memory that this takes");
+    set_text("not enough memory for this call");
     return HDLIF_ERROR_MEMORY;
   } catch (const std::invalid_argument& error) {
     return failed(HDLIF_ERROR_ARGUMENT, {prefix, error.what()});
   } catch (const std::exception& error) {
-    return failed(HDLIF_ERROR_INTERNAL, {prefix, "a fault of the library: ", error.what()});
+    return failed(HDLIF_ERROR_INTERNAL, {prefix, "internal error of hdlif: ", error.what()});
   } catch (...) {
-    set_text("a fault of the library");
+    set_text("internal error of hdlif");
     return HDLIF_ERROR_INTERNAL;
   }
 }
@@ -115,7 +115,7 @@ const hdlif::Kernels& chosen_kernels(const char* name) {
     names += std::string(names.empty() ? "" : ", ") + table->name;
   }
   throw CallError(HDLIF_ERROR_ARGUMENT,
-                  std::string("instructions = ") + hdlif::brief(name) + "; this machine has " + names);
+                  std::string("instructions = ") + hdlif::brief(name) + "; this machine supports " + names);
 }
 
 int32_t available_cores() {
@@ -133,12 +133,13 @@ OpenOptions checked(const hdlif_options* given) {
   hdlif_options options = HDLIF_OPTIONS;
   if (given != nullptr) {
     require(given->size >= sizeof(size_t) && given->size <= sizeof(options),
-            "options.size is not that of a struct hdlif_options that this library knows; begin with "
+            "options.size does not match struct hdlif_options of this library; initialise options with "
             "HDLIF_OPTIONS");
     std::memcpy(&options, given, given->size);
   }
   require(options.threads >= 0 && options.threads <= hdlif::kMaxThreads, "options.threads must be in 0..256");
-  require(options.max_bytes >= 0 && options.max_operations >= 0, "limits must be at least 0");
+  require(options.max_bytes >= 0 && options.max_operations >= 0,
+          "options.max_bytes and options.max_operations must be at least 0");
   OpenOptions found;
   found.threads = options.threads > 0 ? options.threads : std::min(available_cores(), hdlif::kMaxThreads);
   found.kernels = &chosen_kernels(options.instructions);

@@ -21,7 +21,8 @@ namespace hdlif {
 #if defined(__wasm__)
 
 std::vector<uint8_t> read_whole(const char*) {
-  throw CallError(HDLIF_ERROR_FILE, "cannot be read; a module has no files: give hdlif_open the bytes");
+  throw CallError(HDLIF_ERROR_FILE,
+                  "cannot be read; a WebAssembly module has no files: give hdlif_open the bytes");
 }
 
 #else
@@ -37,12 +38,12 @@ bool is_regular(const struct stat& status) {
 }
 
 [[noreturn]] void refuse_to_read() {
-  throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported artefact");
+  throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported model file");
 }
 
 void check_regular(const struct stat& status) {
   if (!is_regular(status))
-    throw CallError(HDLIF_ERROR_FILE, "is no regular file; give the path of an exported artefact");
+    throw CallError(HDLIF_ERROR_FILE, "is not a regular file; give the path of an exported model file");
 }
 
 #if defined(_WIN32)
@@ -81,7 +82,7 @@ std::vector<uint8_t> read_whole(const char* path) {
   check_regular(status);
   if (uint64_t(status.st_size) > kMaxFileBytes)
     throw CallError(HDLIF_ERROR_ARTEFACT, "has " + std::to_string(status.st_size) +
-                                              " bytes; an artefact has at most " +
+                                              " bytes; a model file has at most " +
                                               std::to_string(kMaxFileBytes));
   std::vector<uint8_t> content(size_t(status.st_size) + 1);
   content.resize(std::fread(content.data(), 1, content.size(), file.get()));

@@ -1,4 +1,4 @@
-// The content of a file that may hold an artefact.
+// Reads a file that may be a model file.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace hdlif {
 
-// Of a regular file of at most kMaxFileBytes; never waits. Throws `CallError`.
+// Returns the content of a regular file of at most kMaxFileBytes; never blocks. Throws `CallError`.
 std::vector<uint8_t> read_whole(const char* path);
 
 } // namespace hdlif

@@ -37,7 +37,7 @@ void check_sources(const Graph& graph, const std::vector<std::string>& names) {
     if (own.channels != of.channels || own.height != of.height || own.width != of.width ||
         own.is_map != of.is_map || own.max_code != of.max_code)
       throw ArtefactError(brief(names[size_t(n) + 1]) + ": source " + brief(names[size_t(source)]) +
-                          " is of another type than its input and max_code say" + kDamaged);
+                          " does not have the delay's input shape and max_code" + kDamaged);
   }
 }
 
@@ -46,23 +46,24 @@ void read_output(const Json& record, const Numbers& numbers, const Artefact& fou
   const std::string output = string_of("output", member(record, "output"));
   const auto place = numbers.find(output);
   if (place == numbers.end())
-    throw ArtefactError("output = " + brief(output) + " is no value of the graph" + kDamaged);
+    throw ArtefactError("output = " + brief(output) + " is not a value of the graph" + kDamaged);
   graph.output = place->second;
   const Value& type = graph.values[size_t(graph.output)];
   if (type.is_map != found.task.has_maps)
     throw ArtefactError("output = " + brief(output) + " is not a " +
-                        (found.task.has_maps ? "map, as the task has" : "vector") + kDamaged);
+                        (found.task.has_maps ? "map" : "vector") + ", which the task requires" + kDamaged);
   const InputRecord& input = found.input;
   const size_t labels = found.labels.size();
   if ((found.task.has_maps || found.task.has_boxes) &&
       ((input.kind != "image" && input.kind != "events") || input.frames != "constant"))
-    throw ArtefactError(std::string("such a task takes whole images or frames of events at each step") +
+    throw ArtefactError(std::string("this task takes whole images or frames of events at each step") +
                         kDamaged);
   if (found.task.has_maps && (found.task.has_objects ? labels != 3 : labels > 255))
     throw ArtefactError("there are " + std::to_string(labels) +
-                        " labels; \"segment\" has at most 255, and \"instances\" 3" + kDamaged);
+                        " labels; \"segment\" takes at most 255 labels and \"instances\" exactly 3" +
+                        kDamaged);
   if (const int64_t needed = found.task.outputs(labels, input.shape); type.channels != needed)
-    throw ArtefactError("output has " + std::to_string(type.channels) + " channels, and " +
+    throw ArtefactError("output has " + std::to_string(type.channels) + " channels; " +
                         std::to_string(labels) + " labels need " + std::to_string(needed) + kDamaged);
 }
 
@@ -72,7 +73,7 @@ void check_learned(const Json& learned) {
   const Json from = member(learned, "from");
   const std::string digest = string_of("learned.from", from);
   if (digest.size() != 64 || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
-    refuse("learned.from", from, "a SHA-256, 64 lower-case hexadecimal digits");
+    refuse("learned.from", from, "a SHA-256 digest of 64 lower-case hexadecimal digits");
   word_of("learned.level", member(learned, "level"), {"classifier", "affine", "last-block", "all"});
   integer_of("learned.updates", member(learned, "updates"), 1, (int64_t(1) << 53) - 1);
 }
@@ -98,7 +99,7 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   if (const std::optional<Json> confidence = record.find("confidence")) {
     const double least = float_of("confidence", *confidence);
     if (!(least >= 0 && least <= 1) || !found.task.classifies)
-      refuse("confidence", *confidence, "in 0..1, of a task that classifies");
+      refuse("confidence", *confidence, "in 0..1, and task.kind must be \"classify\"");
   }
   if (const std::optional<Json> learned = record.find("learned"))
     check_learned(*learned);

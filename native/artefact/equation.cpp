@@ -35,7 +35,7 @@ Operation operation_of(const NodeReader& node, const Json& entry) {
   for (size_t i = 0; i < size_t(Operation::kCount); ++i)
     if (name == kOperations[i].name)
       return Operation(i);
-  refuse(node.where("operations"), entry, "[name of an operation, operand, ...]");
+  refuse(node.where("operations"), entry, "[operation name, operand, ...]");
 }
 
 Instruction instruction_of(const NodeReader& node, const Json& entry, int32_t self) {
@@ -44,7 +44,7 @@ Instruction instruction_of(const NodeReader& node, const Json& entry, int32_t se
   const bool is_constant = instruction.operation == Operation::kConstant;
   const int operands = kOperations[size_t(instruction.operation)].operands;
   if (entry.count() != size_t(1 + (is_constant ? 1 : operands)))
-    refuse(where, entry, "of as many operands as the operation takes");
+    refuse(where, entry, "an operation with the right number of operands");
   int place = -1;
   entry.entries([&](const Json& part) {
     if (place >= 0 && is_constant)
@@ -84,7 +84,7 @@ std::vector<std::string> names_of(const NodeReader& node, const char* key, size_
                    std::all_of(names.begin(), names.end(),
                                [](const std::string& name) { return is_printable_name(name, kLongestName); });
   if (!fit)
-    refuse(node.where(key), value, "up to " + std::to_string(most) + " printable names");
+    refuse(node.where(key), value, "a list of at most " + std::to_string(most) + " printable names");
   return names;
 }
 
@@ -98,10 +98,10 @@ void check_names(NodeReader& node, const std::vector<std::string>& states,
     refuse(node.where("fires"), node.attribute("fires"), "true or false");
   node.require(
       std::all_of(states.begin(), states.end(), [](const std::string& name) { return is_identifier(name); }),
-      "a state's name is an identifier");
+      "a state's name is not an identifier");
   std::set<std::string> names(states.begin(), states.end());
   names.insert(rows.begin(), rows.end());
-  node.require(names.size() == states.size() + rows.size(), "names of states and rows stand twice");
+  node.require(names.size() == states.size() + rows.size(), "two states or rows have the same name");
 }
 
 } // namespace
@@ -125,7 +125,8 @@ std::shared_ptr<const Equation> read_equation(NodeReader& node, int32_t channels
   const Json operations = node.attribute("operations"), after = node.attribute("after");
   check_list(node.where("operations"), operations);
   if (operations.count() > size_t(kMaxInstructions))
-    refuse(node.where("operations"), operations, "at most " + std::to_string(kMaxInstructions));
+    refuse(node.where("operations"), operations,
+           "a list of at most " + std::to_string(kMaxInstructions) + " operations");
   operations.entries([&](const Json& entry) {
     const Instruction instruction = instruction_of(node, entry, equation->registers());
     is_code.push_back(gives_codes(instruction, is_code));
@@ -136,7 +137,7 @@ std::shared_ptr<const Equation> read_equation(NodeReader& node, int32_t channels
   equation->gives_codes = is_code[size_t(equation->result)];
   check_list(node.where("after"), after);
   if (after.count() != states.size())
-    refuse(node.where("after"), after, "a register for each state");
+    refuse(node.where("after"), after, "a list with one register per state");
   size_t state = 0;
   after.entries([&](const Json& entry) {
     equation->after[state++] = int32_t(integer_of(node.where("after"), entry, 0, last));

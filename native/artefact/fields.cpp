@@ -36,14 +36,14 @@ void check_object(const std::string& where, const Json& value, Names keys, Names
     if (holds(keys, key))
       ++required;
     else if (!holds(optional, key))
-      throw ArtefactError(where + " has the key " + brief(key) + "; it has " + listed(keys) +
-                          (optional.size() > 0 ? ", and perhaps " + listed(optional) : std::string()) +
-                          kDamaged);
+      throw ArtefactError(
+          where + ": unknown key " + brief(key) + "; required keys: [" + listed(keys) + "]" +
+          (optional.size() > 0 ? ", optional keys: [" + listed(optional) + "]" : std::string()) + kDamaged);
   });
   if (required < keys.size())
     for (std::string_view key : keys)
       if (!value.find(key))
-        throw ArtefactError(where + " has no " + std::string(key) + kDamaged);
+        throw ArtefactError(where + ": missing key " + std::string(key) + kDamaged);
 }
 
 void check_list(const std::string& where, const Json& value) {
@@ -82,7 +82,7 @@ int64_t integer_of(const std::string& where, const Json& value, int64_t least, i
 std::vector<int64_t> integers_of(const std::string& where, const Json& value) {
   check_list(where, value);
   if (value.count() > 4)
-    refuse(where, value, "of at most 4 entries");
+    refuse(where, value, "a list of at most 4 entries");
   std::vector<int64_t> found;
   value.entries([&](const Json& entry) { found.push_back(integer_of(where, entry)); });
   return found;
@@ -91,7 +91,7 @@ std::vector<int64_t> integers_of(const std::string& where, const Json& value) {
 double float_of(const std::string& where, const Json& value) {
   const double number = value.is_number() ? value.number() : kLargestFloat * 2;
   if (!(number >= -kLargestFloat && number <= kLargestFloat))
-    refuse(where, value, "a finite number of float32");
+    refuse(where, value, "a finite float32 number");
   return number;
 }
 

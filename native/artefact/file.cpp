@@ -30,11 +30,11 @@ StoredTensor read_entry(const std::string& key, const Json& entry, const uint8_t
   if (type != "F32" && type != "U8")
     refuse(where + ".dtype", dtype, "F32 or U8");
   if (!is_shape(shape))
-    refuse(where + ".shape", member(entry, "shape"), "of at most 2^30 entries");
+    refuse(where + ".shape", member(entry, "shape"), "a shape with at most 2^30 entries");
   const int64_t bytes = entries_of(shape) * (type == "F32" ? 4 : 1);
   if (offsets.size() != 2 || offsets[0] > room || offsets[1] > room || offsets[1] - offsets[0] != bytes)
     refuse(where + ".data_offsets", member(entry, "data_offsets"),
-           "two, " + std::to_string(bytes) + " bytes apart, within the file");
+           "two offsets within the file that are " + std::to_string(bytes) + " bytes apart");
   return {type == "F32", shape, {tensors + offsets[0], size_t(bytes)}};
 }
 
@@ -49,13 +49,14 @@ void check_places(const std::map<std::string, StoredTensor>& tensors, const uint
   const uint8_t* next = begin;
   for (const Buffer& extent : extents) {
     if (extent.data != next)
-      throw ArtefactError("a tensor begins at " + std::to_string(extent.data - begin) + "; " +
-                          std::to_string(next - begin) + " is next" + kDamaged);
+      throw ArtefactError("a tensor begins at byte " + std::to_string(extent.data - begin) +
+                          " after the header; it must begin at byte " + std::to_string(next - begin) +
+                          kDamaged);
     next += extent.bytes;
   }
   if (next != begin + room)
     throw ArtefactError("the tensors take " + std::to_string(next - begin) + " of " + std::to_string(room) +
-                        " bytes behind the header" + kDamaged);
+                        " bytes after the header" + kDamaged);
 }
 
 // The digest of the bytes, with the 64 digits of the one that is stated read as 0.
@@ -75,8 +76,8 @@ Digest check_digest(const uint8_t* bytes, size_t size, size_t header_end, const 
     if (hexadecimal(found) == digits)
       return found;
   }
-  throw ArtefactError("digest = " + (stated ? brief(stated->text()) : "none") + " is not that of its bytes" +
-                      kDamaged);
+  throw ArtefactError("digest = " + (stated ? brief(stated->text()) : "none") +
+                      " does not match the file's bytes" + kDamaged);
 }
 
 void check_format(const Json& record) {
@@ -85,7 +86,7 @@ void check_format(const Json& record) {
   const std::optional<Json> format = record.find("format");
   // checkpoints have the same key
   if (!format && !record.find("nodes"))
-    throw ArtefactError(std::string("is not an artefact (its metadata hold no graph)") + kMend);
+    throw ArtefactError(std::string("is not a model file (its metadata contain no graph)") + kMend);
   const std::optional<int64_t> version = format ? format->integer() : std::nullopt;
   if (version != 5)
     throw ArtefactError("format = " + (format ? brief(format->text()) : "none") +
@@ -96,16 +97,16 @@ void check_format(const Json& record) {
 
 File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   if (size > kMaxFileBytes)
-    throw ArtefactError("has " + std::to_string(size) + " bytes; an artefact has at most " +
+    throw ArtefactError("has " + std::to_string(size) + " bytes; a model file has at most " +
                         std::to_string(kMaxFileBytes));
   // JSON would take leading spaces; safetensors does not
   if (size < 9 || bytes[8] != '{')
-    throw ArtefactError(std::string("is not an artefact (no safetensors header)") + kMend);
+    throw ArtefactError(std::string("is not a model file (it has no safetensors header)") + kMend);
   const uint64_t length = little_endian(bytes);
   if (length > std::min<uint64_t>(kMaxHeaderBytes, size - 8))
     throw ArtefactError("header length = " + std::to_string(length) + " in a file of " +
-                        std::to_string(size) + " bytes; it is at most " + std::to_string(kMaxHeaderBytes) +
-                        kDamaged);
+                        std::to_string(size) + " bytes; it must fit in the file and be at most " +
+                        std::to_string(kMaxHeaderBytes) + kDamaged);
   const size_t header_end = 8 + size_t(length), room = size - header_end;
   JsonLimits limits;
   limits.bytes = max_bytes;
@@ -115,8 +116,7 @@ File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes) {
     const JsonDocument header({reinterpret_cast<const char*>(bytes) + 8, size_t(length)}, limits);
     const std::optional<Json> metadata = header.root().find("__metadata__");
     if (!metadata || !metadata->is(JsonKind::kObject) || metadata->count() != 1 || !metadata->find("hdlif"))
-      throw ArtefactError(
-          std::string("its metadata have not the one key that an artefact's have, \"hdlif\"") + kMend);
+      throw ArtefactError(std::string("its metadata must contain exactly one key, \"hdlif\"") + kMend);
     file.record = string_of("header.__metadata__.hdlif", member(*metadata, "hdlif"));
     what = "hdlif";
     {
@@ -131,7 +131,7 @@ File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes) {
     check_places(file.tensors, bytes + header_end, room);
     return file;
   } catch (const JsonError& error) {
-    throw ArtefactError(what + " is not JSON: " + error.what() + kDamaged);
+    throw ArtefactError(what + " is not valid JSON: " + error.what() + kDamaged);
   } catch (const JsonTooLarge&) {
     throw TooLarge("the values of its " + what + " take more than " + std::to_string(max_bytes) + " bytes");
   }

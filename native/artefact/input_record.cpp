@@ -50,8 +50,8 @@ void check_columns(const Json& value, const InputRecord& record) {
     return;
   require((record.kind == "series" || record.kind == "table") && value.count() == size_t(record.shape[0]) &&
               names.size() == value.count(),
-          "columns: they are " + std::to_string(record.shape[0]) +
-              " names, each once, of a series or a table");
+          "columns must be " + std::to_string(record.shape[0]) +
+              " different names, and kind must be \"series\" or \"table\"");
 }
 
 // Two integers of a series, or none.
@@ -63,7 +63,8 @@ bool check_pair(const std::string& key, const Json& value, const InputRecord& re
       numbers.size() == 2 && record.kind == "series" &&
       std::all_of(numbers.begin(), numbers.end(), [&](int64_t v) { return v >= 1 && v <= most; });
   if (!fits)
-    refuse("input." + key, value, "two integers in 1.." + std::to_string(most) + ", of a series");
+    refuse("input." + key, value,
+           "two integers in 1.." + std::to_string(most) + ", and input.kind must be \"series\"");
   return true;
 }
 
@@ -71,11 +72,11 @@ void check_events(const std::optional<Json>& sensor, const std::string& binning,
                   const InputRecord& record) {
   if (record.kind != "events") {
     require(binning == "none" && !sensor && resize != "pool",
-            "binning, sensor and resize \"pool\" are of events; this input is of kind " + record.kind);
+            "binning, sensor and resize \"pool\" apply only to events; this input is of kind " + record.kind);
     return;
   }
   if (!sensor) {
-    require(resize != "pool", "resize = \"pool\": of which sensor is not said");
+    require(resize != "pool", "resize = \"pool\" requires input.sensor");
     return;
   }
   const std::vector<int64_t> sides = integers_of("input.sensor", *sensor);
@@ -83,9 +84,9 @@ void check_events(const std::optional<Json>& sensor, const std::string& binning,
       std::any_of(sides.begin(), sides.end(), [](int64_t v) { return v < 1 || v > kMostSide; }))
     refuse("input.sensor", *sensor, "[H, W], integers in 1..65536");
   require(sides[0] * sides[1] <= kMaxElements && record.shape[0] == 2 && binning != "none",
-          "sensor: such events take 2 channels and a binning");
+          "sensor requires 2 channels, a binning and at most 2^30 pixels");
   require(resize != "none" || (sides[0] == record.shape[1] && sides[1] == record.shape[2]),
-          "resize = \"none\": frames are of the sensor, and this input has another shape");
+          "resize = \"none\" requires H and W of input.shape to equal input.sensor");
 }
 
 void check_sound(const Json& value, const InputRecord& record, int32_t time_steps, bool has_more) {
@@ -102,14 +103,15 @@ void check_sound(const Json& value, const InputRecord& record, int32_t time_step
   word_of(where + ".clips", member(value, "clips"), {"first", "centre", "windows"});
   const double lowest = float_of(where + ".lowest_hz", member(value, "lowest_hz")),
                highest = float_of(where + ".highest_hz", member(value, "highest_hz"));
-  require(samples >= hop, "sound: samples are fewer than hop");
+  require(samples >= hop, "sound: samples must be at least hop");
   require(lowest >= 0 && lowest < highest && highest <= double(rate) / 2,
           "sound: lowest_hz and highest_hz must ascend in 0..rate / 2");
   require(record.kind == "series" && mels == record.shape[0] && !has_more,
-          "sound gives series of " + std::to_string(mels) + " channels without names, rates and windows");
+          "sound requires kind = \"series\" with " + std::to_string(mels) +
+              " channels, and no columns, rates, windows or shortest");
   require(samples / hop == time_steps, "sound gives " + std::to_string(samples / hop) +
-                                           " frames, and time_steps = " + std::to_string(time_steps) +
-                                           "; they are equal");
+                                           " frames, but time_steps = " + std::to_string(time_steps) +
+                                           "; they must be equal");
 }
 
 // Of detectors: the strides of their levels, and the overlap from which a box is dropped, 1 for none.
@@ -127,8 +129,9 @@ void read_levels(const Json& value, TaskRecord& record) {
   if (record.has_boxes ? levels < 1 || levels > kMostLevels || !(least > 0 && least <= 1)
                        : levels > 0 || least != 1)
     throw ArtefactError(
-        std::string("task.strides and task.overlap are of task.kind \"detect\": 1 to 8 ascending integers in "
-                    "1..1024, and a number above 0 and at most 1") +
+        std::string(
+            "task.strides and task.overlap apply only to task.kind \"detect\": 1 to 8 ascending integers in "
+            "1..1024, and a number above 0 and at most 1") +
         kDamaged);
 }
 
@@ -166,16 +169,16 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
   record.frames = word("frames", "constant", {"constant", "rows", "pixels"});
   const bool is_pixel = record.shape[1] == 1 && record.shape[2] == 1;
   require(record.frames != "rows" || (record.kind != "events" && record.shape[1] == 1),
-          "frames = \"rows\": a step is shown one row; H is 1, and the kind is not events");
+          "frames = \"rows\" requires H = 1 and a kind other than \"events\"");
   require(record.frames != "pixels" || (record.kind == "image" && is_pixel),
-          "frames = \"pixels\": a step is shown one pixel of an image; H and W are 1");
+          "frames = \"pixels\" requires kind = \"image\", H = 1 and W = 1");
   const auto side = int32_t(std::lround(std::sqrt(double(time_steps))));
   require(record.frames != "pixels" || side * side == time_steps,
-          "frames = \"pixels\" shows a square image, and time_steps is no square number");
+          "frames = \"pixels\" requires time_steps to be a square number");
   require(record.kind != "series" || (record.shape[2] == 1 && resize == "none"),
-          "kind = \"series\": it is [C, T, 1], [C, 1, 1] a step, and resize is \"none\"");
+          "kind = \"series\" requires a shape with W = 1, and resize = \"none\"");
   require(record.kind != "table" || (is_pixel && resize == "none" && record.frames == "constant"),
-          "kind = \"table\": it is [C, 1, 1], frames is \"constant\" and resize \"none\"");
+          "kind = \"table\" requires a shape [C, 1, 1], frames = \"constant\" and resize = \"none\"");
   check_events(value.find("sensor"), binning, resize, record);
   bool has_more = false;
   if (const std::optional<Json> columns = value.find("columns")) {
@@ -191,7 +194,7 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
     const int64_t fewest = integer_of("input.shortest", *shortest, 0, time_steps);
     const std::optional<Json> windows = value.find("windows");
     require(fewest == 0 || (record.kind == "series" && !(windows && windows->count() > 0)),
-            "shortest is of series that are not cut into windows");
+            "shortest applies only to time series that are not cut into windows");
     has_more |= fewest > 0;
   }
   if (const std::optional<Json> sound = value.find("sound"))
@@ -209,8 +212,8 @@ TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
   const bool is_each = combine == "each";
   if (is_each != (kind == "sequence") && kind != "regress" && kind != "detect")
     throw ArtefactError(
-        std::string("task.combine does not go with task.kind; a class at each step is read off \"each\", "
-                    "and no other class is") +
+        std::string("task.combine does not go with task.kind; \"sequence\" requires \"each\", which only "
+                    "\"sequence\", \"regress\" and \"detect\" accept") +
         kDamaged);
   integer_of("task.delay", member(value, "delay"), 0, is_each ? time_steps - 1 : 0);
   integer_of("task.ahead", member(value, "ahead"), 0, is_each && kind == "regress" ? INT32_MAX : 0);
@@ -222,8 +225,8 @@ TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
         std::all_of(numbers.begin(), numbers.end(), [&](double v) { return !is_std || v >= kLeastNormal; });
     if (!fits)
       refuse(std::string("task.") + key, member(value, key),
-             std::string("of \"regress\" a finite number for each output") + (is_std ? " above 0" : "") +
-                 ", else empty");
+             std::string("for \"regress\" a list with one finite number") + (is_std ? " above 0" : "") +
+                 " per output, otherwise empty");
   }
   const double threshold = float_of("task.threshold", member(value, "threshold"));
   if (!(threshold > 0 && threshold < 1))

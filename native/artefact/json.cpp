@@ -94,7 +94,7 @@ public:
     value(0);
     skip_space();
     if (place_ < text_.size())
-      refuse("something stands behind the value");
+      refuse("unexpected text after the value");
   }
 
 private:
@@ -130,7 +130,7 @@ private:
 
   void value(int depth) {
     if (depth > limits_.depth)
-      refuse("lists and objects stand too deep in each other");
+      refuse("lists and objects are nested too deeply");
     switch (here()) {
     case '{':
       return object(depth);
@@ -151,7 +151,7 @@ private:
 
   void word(std::string_view expected, JsonKind kind) {
     if (text_.substr(place_, expected.size()) != expected)
-      refuse("a value was expected");
+      refuse("expected a value");
     const uint32_t index = begin(kind);
     place_ += expected.size();
     end(index, place_);
@@ -172,13 +172,13 @@ private:
     const bool leads_with_zero = here() == '0';
     const size_t integer = place_;
     if (!digits() || (leads_with_zero && place_ - integer > 1))
-      refuse("a value was expected");
+      refuse("expected a value");
     bool is_real = false;
     if (here() == '.') {
       is_real = true;
       ++place_;
       if (!digits())
-        refuse("a digit was expected");
+        refuse("expected a digit");
     }
     if (here() == 'e' || here() == 'E') {
       is_real = true;
@@ -186,7 +186,7 @@ private:
       if (here() == '+' || here() == '-')
         ++place_;
       if (!digits())
-        refuse("a digit was expected");
+        refuse("expected a digit");
     }
     if (is_real)
       document_.entries_[index].kind = JsonKind::kReal;
@@ -200,9 +200,9 @@ private:
     const uint32_t index = begin(JsonKind::kString);
     while (here() != '"') {
       if (place_ >= text_.size())
-        refuse("a string does not end");
+        refuse("a string has no closing quote");
       if (uint8_t(here()) < 0x20)
-        refuse("a control character stands in a string");
+        refuse("a string contains a control character");
       if (here() != '\\') {
         ++place_;
         continue;
@@ -212,13 +212,13 @@ private:
       if (here() == 'u') {
         size_t next = place_ + 1;
         if (escaped_code_point(text_, next) == kNoCodePoint)
-          refuse("an escape is no character");
+          refuse("an escape does not encode a character");
         place_ = next;
       } else if (place_ < text_.size() &&
                  std::string_view("\"\\/bfnrt").find(here()) != std::string_view::npos) {
         ++place_;
       } else {
-        refuse("an escape is unknown");
+        refuse("unknown escape");
       }
     }
     end(index, place_);
@@ -251,11 +251,11 @@ private:
       do {
         skip_space();
         if (here() != '"')
-          refuse("a key was expected");
+          refuse("expected a key");
         string();
         skip_space();
         if (here() != ':')
-          refuse("a colon was expected");
+          refuse("expected a colon");
         ++place_;
         skip_space();
         value(depth + 1);
@@ -274,7 +274,7 @@ private:
       return true;
     }
     if (here() != closing)
-      refuse("a comma or the end of a list or an object was expected");
+      refuse("expected a comma or the end of a list or an object");
     return false;
   }
 
@@ -295,7 +295,7 @@ private:
         keys.push_back(text_.substr(entries[at].begin, entries[at].end - entries[at].begin));
     std::sort(keys.begin(), keys.end());
     if (std::adjacent_find(keys.begin(), keys.end()) != keys.end())
-      refuse("a key stands twice");
+      refuse("an object has the same key twice");
   }
 
   JsonDocument& document_;
@@ -308,7 +308,7 @@ JsonDocument::JsonDocument(std::string_view text, const JsonLimits& limits) : te
   if (text.size() >= UINT32_MAX)
     throw JsonError("it has 2^32 bytes or more");
   if (!is_utf8(text))
-    throw JsonError("it is no UTF-8");
+    throw JsonError("it is not UTF-8");
   JsonParser(*this, limits).parse();
 }
 

@@ -23,7 +23,7 @@ public:
 // Its list of values would take more memory than it may.
 class JsonTooLarge : public std::runtime_error {
 public:
-  JsonTooLarge() : std::runtime_error("its list of values takes more memory than it may") {}
+  JsonTooLarge() : std::runtime_error("the list of values takes more memory than allowed") {}
 };
 
 enum class JsonKind : uint8_t { kNull, kBoolean, kInteger, kReal, kString, kList, kObject };

@@ -42,11 +42,11 @@ void NodeReader::read_references(const Json& tensors, const std::string& where, 
     const std::string key = string_of(here + ".tensor", member(reference, "tensor"));
     std::vector<int64_t> shape = integers_of(here + ".shape", member(reference, "shape"));
     if (!is_shape(shape))
-      hdlif::refuse(here + ".shape", member(reference, "shape"), "of at most 2^30 entries");
+      hdlif::refuse(here + ".shape", member(reference, "shape"), "a shape with at most 2^30 entries");
     const auto found = file.tensors.find(key);
     if (found == file.tensors.end() || found->second.is_used)
-      throw ArtefactError(here + ".tensor = " + brief(key) + " is not in the file, or another node's" +
-                          kDamaged);
+      throw ArtefactError(here + ".tensor = " + brief(key) +
+                          " is missing from the file or belongs to another node" + kDamaged);
     StoredTensor& stored = found->second;
     stored.is_used = true;
     const Encoding* encoding = role == "weight" ? encoding_of(attributes_) : nullptr;
@@ -54,8 +54,7 @@ void NodeReader::read_references(const Json& tensors, const std::string& where, 
     const std::vector<int64_t> expected =
         per_byte > 0 ? std::vector<int64_t>{(entries_of(shape) + per_byte - 1) / per_byte} : shape;
     if (stored.is_float != (per_byte == 0) || stored.shape != expected)
-      throw ArtefactError(brief(key) + ": its type and shape in the header are not those that " + here +
-                          " says" + kDamaged);
+      throw ArtefactError(brief(key) + ": the type and shape in the header do not match " + here + kDamaged);
     tensors_.emplace(role, Stored{std::move(shape), stored.bytes});
   });
 }
@@ -118,7 +117,7 @@ const Rows& NodeReader::read_rows(const std::string& role) {
   if (!rows.data.empty())
     std::memcpy(rows.data.data(), stored.bytes.data, stored.bytes.bytes);
   for (float entry : rows.data)
-    require(std::isfinite(entry), "a tensor holds a value that is not finite");
+    require(std::isfinite(entry), "a tensor contains a value that is not finite");
   node_.rows.push_back(std::move(rows));
   return node_.rows.back();
 }
@@ -126,7 +125,7 @@ const Rows& NodeReader::read_rows(const std::string& role) {
 const Rows& NodeReader::read_rows(const std::string& role, int32_t channels, bool may_be_shared) {
   const std::vector<int64_t>& shape = tensors_.at(role).shape;
   if (shape.size() == 2 && shape[1] != channels && !(may_be_shared && shape[1] == 1))
-    refuse(role + " has " + std::to_string(shape[1]) + " columns; its input has " + std::to_string(channels) +
+    refuse(role + " has " + std::to_string(shape[1]) + " columns; the input has " + std::to_string(channels) +
            " channels");
   return read_rows(role);
 }
@@ -136,10 +135,10 @@ void NodeReader::read_window(const Value& x, Value& y, std::array<int32_t, 2> ke
                                dilation = pair("dilation", 1, {1, 1});
   Window& w = node_.window;
   w = {kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
-  require(w.pad_y < w.reach_y() && w.pad_x < w.reach_x(), "padding is not below the kernel");
+  require(w.pad_y < w.reach_y() && w.pad_x < w.reach_x(), "padding must be smaller than the dilated kernel");
   const int64_t spare_y = int64_t(x.height) - w.reach_y() + 2 * w.pad_y,
                 spare_x = int64_t(x.width) - w.reach_x() + 2 * w.pad_x;
-  require(spare_y >= 0 && spare_x >= 0, "kernel does not fit the map");
+  require(spare_y >= 0 && spare_x >= 0, "the kernel is larger than the padded map");
   y.height = int32_t(spare_y / w.stride_y + 1);
   y.width = int32_t(spare_x / w.stride_x + 1);
 }
@@ -163,7 +162,7 @@ void NodeReader::read() {
     const auto found = values_.find(inputs_[i]);
     // value `index` is the last one that stands before this node
     if (found == values_.end() || found->second > index)
-      refuse("input " + brief(inputs_[i]) + " is not an earlier value; nodes stand in topological order");
+      refuse("input " + brief(inputs_[i]) + " is not an earlier value; nodes must be in topological order");
     node_.inputs[i] = found->second;
   }
   check_object(brief(name_) + ": attributes of " + op_, attributes_, form.keys, form.optional_keys);
@@ -173,7 +172,7 @@ void NodeReader::read() {
   Value y = x;
   y.max_code = 0;
   form.read(*this, x, y);
-  require(y.pixels() <= kMaxElements / y.channels, "output has too many entries");
+  require(y.pixels() <= kMaxElements / y.channels, "the output has more than 2^30 entries");
   graph_.stateful.insert(graph_.stateful.end(), states_.size(), index);
   if (node_.source >= 0)
     graph_.delays.push_back(index);

@@ -44,24 +44,24 @@ void NodeReader::read_weights(const Value& x, Value& y) {
   word_of(where("role"), attribute("role"), {"body", "classifier", "stem"});
   const int64_t out = stored.shape[0], in = x.channels / node_.groups;
   if (stored.shape[1] != in)
-    refuse("weight is of " + std::to_string(stored.shape[1]) + " input channels; its input has " +
-           std::to_string(in) + (node_.groups > 1 ? " in a group" : ""));
-  require(out >= 1, "weight has no output channel");
+    refuse("weight has " + std::to_string(stored.shape[1]) + " input channels; the input has " +
+           std::to_string(in) + (node_.groups > 1 ? " per group" : ""));
+  require(out >= 1, "weight has no output channels");
   // Events point to their weights with an uint32, counted from the row's first entry; look-up kernels pad the
   // output channels to a multiple of 16.
   const int64_t lanes = (out + 15) / 16 * 16, row = int64_t(x.width) * x.channels;
-  require(row <= UINT32_MAX / lanes, "a row has too many products");
+  require(row <= UINT32_MAX / lanes, "an input row has too many products with the output channels");
   node_.max_weight = encoding->bits > 0 ? (1 << (encoding->bits - 1)) - 1 : 1;
   const int64_t taps = int64_t(node_.window.kernel_y) * node_.window.kernel_x;
   // Accumulators are int32: the sum of a full receptive field of the largest code and weight must fit.
-  require(in * taps * x.max_code * node_.max_weight <= INT32_MAX, "sums of codes may pass 2^31");
+  require(in * taps * x.max_code * node_.max_weight <= INT32_MAX, "sums of codes may exceed 2^31 - 1");
   y.channels = int32_t(out);
   if (encoding->per_byte > 0)
     return read_packed(stored.bytes, encoding->bits, encoding->per_byte);
   node_.float_weights = laid_out<float>([&](int64_t i) {
     float weight;
     std::memcpy(&weight, stored.bytes.data + size_t(i) * sizeof(float), sizeof(float));
-    require(std::isfinite(weight), "weight holds a value that is not finite");
+    require(std::isfinite(weight), "weight contains a value that is not finite");
     return weight;
   });
 }
@@ -69,11 +69,12 @@ void NodeReader::read_weights(const Value& x, Value& y) {
 void NodeReader::read_packed(const Buffer& packed, int bits, int per_byte) {
   const bool is_ternary = per_byte == 5;
   for (size_t i = 0; i < packed.bytes && is_ternary; ++i)
-    require(packed.data[i] <= 242, "weight holds a byte above 242, which is no five ternary values");
+    require(packed.data[i] <= 242,
+            "weight contains a byte above 242, which does not encode five ternary values");
   if (const int64_t used = entries_of(shape("weight")) % per_byte; used > 0) { // of the last byte
     const int last = packed.data[packed.bytes - 1];
     require((is_ternary ? last / kPower[used] : last >> (used * 8 / per_byte)) == 0,
-            "the fill of the weight's last byte is not zero");
+            "the padding of the weight's last byte is not zero");
   }
   if (is_ternary) {
     node_.low_bit_weights =
@@ -86,7 +87,8 @@ void NodeReader::read_packed(const Buffer& packed, int bits, int per_byte) {
     node_.low_bit_weights = laid_out<int8_t>([&](int64_t i) {
       const int field = packed.data[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1);
       const int weight = field < -least ? field : field + 2 * least;
-      require(weight > least, "weight holds the least value of its bits, which has no negative");
+      require(weight > least,
+              "weight contains the lowest value of its encoding, which has no negative counterpart");
       return int8_t(weight);
     });
   }

@@ -1,5 +1,5 @@
-// Gradients of one step of a deployed network: the oracle is the `backward` of each op in hdlif.graph.ops,
-// whose order of sums is kept here.
+// Gradients of one step of a deployed network. The reference is the `backward` of each op in hdlif.graph.ops;
+// this code sums in the same order.
 #pragma once
 
 #include <cstdint>
@@ -9,28 +9,28 @@
 
 namespace hdlif {
 
-// A step that has run, and what flows back through it. Maps are [batch][C][H][W], codes as floats.
+// A completed step and its gradients. Maps are [batch][C][H][W], codes as floats.
 struct StepGradients {
   const Graph& graph;
   int64_t batch, t;
   std::vector<std::vector<float>> values;     // of each value of the graph
   std::vector<std::vector<float>> potentials; // before the step, of graph.stateful, [batch][H][W][C]
-  std::vector<std::vector<float>> gradients;  // of each value; empty where nothing has come to it
+  std::vector<std::vector<float>> gradients;  // of each value; empty until a gradient is added
   const std::vector<bool>& wanted;            // of each value: whether its gradient is needed
   std::vector<std::vector<float>>& weights;   // of nodes, [tap][co][ci in its group]; empty until wanted
 
-  // Adds to the gradient of a value the `amount`, [batch][C][H][W], or takes it as the first.
+  // Adds `amount`, [batch][C][H][W], to the gradient of a value, or sets it if there is none.
   void give(int32_t value, std::vector<float> amount);
 };
 
-// Where the gradients of a node's tensors are summed: [ky][kx][ci][co] of weights, the row of the step of
-// others; null where nobody wants one.
+// Where the gradients of a node's tensors are summed: [ky][kx][ci][co] of weights, the current step's
+// row of others; null if not needed.
 struct TensorSums {
   float* weight = nullptr;
   std::vector<float*> rows;
 };
 
-// Gives the gradients of node n's inputs that are wanted, and adds those of its tensors, sample by sample.
+// Computes the wanted gradients of node n's inputs and adds those of its tensors, sample by sample.
 void backward(StepGradients& step, int32_t n, const TensorSums& sums);
 
 } // namespace hdlif

@@ -42,12 +42,12 @@ Learner::Learner(Graph graph, std::vector<Trained> trained, std::vector<bool> ne
     : graph_(std::move(graph)), wanted_(graph_.values.size(), false), rate_(rate), threads_(threads),
       kernels_(kernels) {
   const std::vector<Node>& nodes = graph_.nodes;
-  require(needed.size() == nodes.size(), "needed: give one entry for each node");
+  require(needed.size() == nodes.size(), "needed must have one entry per node");
   for (const auto& [node, row, is_binary] : trained)
     require(node >= 0 && size_t(node) < nodes.size() && row >= -1 &&
                 (row < 0 ? form_of(nodes[size_t(node)].op).multiplies
                          : size_t(row) < nodes[size_t(node)].rows.size()),
-            "places: there is no such tensor");
+            "places: a place does not name a trainable tensor");
   std::copy(needed.begin(), needed.end(), wanted_.begin() + 1);
   for (const Trained& place : trained) {
     Part part;
@@ -89,7 +89,7 @@ void Learner::step(const float* x, int64_t batch, int64_t t, float* const* poten
     return session_->run(x, 1, batch, 1, t, potentials, logits, {}, watch);
   const int64_t classes = graph_.values[size_t(graph_.output)].size();
   for (int64_t b = 0; b < batch; ++b)
-    require(targets[b] >= 0 && targets[b] < classes, "targets: there is no such class");
+    require(targets[b] >= 0 && targets[b] < classes, "targets: a class is out of range");
   StepGradients step{graph_, batch, t, {}, {}, std::vector<Floats>(graph_.values.size()), wanted_, weights_};
   for (size_t i = 0; i < graph_.stateful.size(); ++i) {
     const int64_t size = batch * graph_.values[size_t(graph_.stateful[i]) + 1].size();

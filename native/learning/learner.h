@@ -1,4 +1,4 @@
-// A deployed network that goes on learning: the oracle is hdlif.runtime.reference_learning, bit for bit.
+// A deployed network that continues to learn, bit-identical to hdlif.runtime.reference_learning.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@ namespace hdlif {
 struct Trained {
   int32_t node;
   int32_t row;    // -1: the weights
-  bool is_binary; // weights of -1 and 1 alone
+  bool is_binary; // the weights are only -1 and 1
 };
 
 struct LearningRate {
   float rate, latent, momentum;
 };
 
-// Calls come one at a time.
+// Not thread-safe: one call at a time.
 class Learner {
 public:
   // needed: for each node, whether the gradient of its output is needed. Throws std::invalid_argument.
@@ -34,11 +34,11 @@ public:
   bool has_velocities() const { return rate_.momentum > 0; }
   int64_t size(int64_t which) const { return parts_[size_t(which)].size; }
 
-  // One step of a batch, as `Session::run`; with targets, a class of each sample, also its gradients. Throws
-  // std::invalid_argument, and then nothing has happened.
+  // Runs one step of a batch, as `Session::run`; with targets, one class per sample, also adds its gradients.
+  // Throws std::invalid_argument, without any change.
   void step(const float* x, int64_t batch, int64_t t, float* const* potentials, const int64_t* targets,
             float* logits, Watch& watch);
-  // Changes the weights by the mean gradient; false where one would not be finite: then they stay.
+  // Updates the weights with the mean gradient; returns false, without a change, if one would not be finite.
   bool update();
 
   // A tensor, its latents (as numbers) or its velocities, in the order of its file.
@@ -46,7 +46,7 @@ public:
   void write(int64_t which, const float* values, const float* latents, const float* velocities);
 
 private:
-  // All in the order of the file, but the sums, which are in that of the node.
+  // All in the order of the file, except the sums, which are in the order of the node.
   struct Part {
     Trained place;
     int64_t size = 0;

@@ -64,18 +64,18 @@ void run(Shared& shared, const Floats& x, int64_t t, const std::vector<bool>& le
   const auto steps = int64_t(learns.size());
   require(x.ndim() == 5 && (x.shape(0) == 1 || int64_t(x.shape(0)) == steps) && x.shape(1) > 0 &&
               int64_t(x.size()) == int64_t(x.shape(0) * x.shape(1)) * size(0),
-          "x: [T or 1, B, C, H, W]");
+          "x must be [T or 1, B, C, H, W]");
   const auto batch = int64_t(x.shape(1));
   const int64_t apart = x.shape(0) == 1 ? 0 : batch * size(0), of_step = batch * size(graph.output);
-  require(int64_t(logits.size()) == steps * of_step, "logits: the array has another size");
-  require(potentials.size() == graph.stateful.size() && t >= 0, "potentials: one array for each state");
+  require(int64_t(logits.size()) == steps * of_step, "logits: the array has the wrong size");
+  require(potentials.size() == graph.stateful.size() && t >= 0, "potentials must have one array per state");
   std::vector<float*> pointers;
   for (size_t i = 0; i < potentials.size(); ++i) {
     require(int64_t(potentials[i].size()) == batch * size(graph.stateful[i] + 1),
-            "potentials: an array has another size");
+            "potentials: an array has the wrong size");
     pointers.push_back(potentials[i].data());
   }
-  require(!targets || int64_t(targets->size()) == batch, "targets: a class for each sample");
+  require(!targets || int64_t(targets->size()) == batch, "targets must have one class per sample");
   nb::gil_scoped_release release;
   const std::lock_guard<std::mutex> lock(shared.mutex);
   Watch watch;
@@ -91,13 +91,13 @@ template <auto kCall, typename Array>
 void exchange(Shared& shared, int64_t which, const Array& values, const Array& latents,
               const Array& velocities) {
   const Learner& learner = shared.learner;
-  require(which >= 0 && which < learner.trained(), "which: no such tensor");
+  require(which >= 0 && which < learner.trained(), "which is not the index of a trained tensor");
   const auto fits = [&](const Array& array, bool has) {
     return int64_t(array.size()) == (has ? learner.size(which) : 0);
   };
   require(fits(values, true) && fits(latents, learner.is_latent(which)) &&
               fits(velocities, learner.has_velocities()),
-          "values, latents, velocities: an array has another size");
+          "values, latents, velocities: an array has the wrong size");
   nb::gil_scoped_release release;
   const std::lock_guard<std::mutex> lock(shared.mutex);
   (shared.learner.*kCall)(which, values.data(), latents.data(), velocities.data());

@@ -1,4 +1,4 @@
-// The registers of a neuron's equation and their gradients, for some neurons at a time.
+// The registers of a neuron's equation and their gradients, for several neurons at a time.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace hdlif {
 
-// The registers of some neurons, side by side, and their gradients.
+// The registers of several neurons, side by side, and their gradients.
 class Registers {
 public:
   static constexpr int64_t kMost = 256; // neurons
@@ -47,9 +47,9 @@ private:
   std::vector<bool> has_;
 };
 
-// The value of an operation, as hdlif.graph.equations.program defines it.
+// Computes the value of an operation, as defined in hdlif.graph.equations.program.
 void run(const Instruction& one, int32_t which, Registers& r);
-// The gradients of its operands, given that of its own register `which`.
+// Computes the gradients of its operands from the gradient of its register `which`.
 void run_back(const Instruction& one, int32_t which, Registers& r);
 
 } // namespace hdlif

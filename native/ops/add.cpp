@@ -9,7 +9,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
   const Value& other = n.other();
   n.require(x.channels == other.channels && x.height == other.height && x.width == other.width &&
                 x.is_map == other.is_map,
-            "add takes equal shapes");
+            "add takes inputs of equal shape");
   y.constant = x.constant && other.constant;
 }
 

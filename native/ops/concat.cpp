@@ -7,8 +7,8 @@ namespace {
 void read(NodeReader& n, const Value& x, Value& y) {
   const Value& other = n.other();
   n.require(x.height == other.height && x.width == other.width && x.is_map == other.is_map,
-            "concat takes shapes that differ in channels alone");
-  n.require(other.channels <= kMaxElements - x.channels, "output has too many entries");
+            "concat takes inputs whose shapes differ only in channels");
+  n.require(other.channels <= kMaxElements - x.channels, "the output has more than 2^30 entries");
   y.channels = x.channels + other.channels;
   if (x.max_code > 0 && other.max_code > 0)
     y.max_code = std::max(x.max_code, other.max_code);

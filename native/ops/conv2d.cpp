@@ -12,10 +12,11 @@ void read(NodeReader& n, const Value& x, Value& y) {
   const std::vector<int64_t>& weight = n.shape("weight"); // [co, ci, ky, kx]
   n.require(weight.size() == 4, "weight must be [out, in, kh, kw]");
   n.require(std::min(weight[2], weight[3]) >= 1 && std::max(weight[2], weight[3]) < 1 << 15,
-            "kernel is out of range");
+            "the kernel size must be in 1..32767");
   n.read_window(x, y, {int32_t(weight[2]), int32_t(weight[3])});
   const int32_t groups = n.node().groups = n.has("groups") ? n.integer("groups", 1, INT32_MAX) : 1;
-  n.require(x.channels % groups == 0 && weight[0] % groups == 0, "groups do not part the channels");
+  n.require(x.channels % groups == 0 && weight[0] % groups == 0,
+            "groups must divide the input and output channels");
   n.read_weights(x, y);
 }
 

@@ -6,9 +6,10 @@ namespace {
 
 void read(NodeReader& n, const Value& x, Value& y) {
   const Value& a = n.other();
-  n.require(x.channels % a.channels == 0, "gate takes gates whose channels divide those of its input");
+  n.require(x.channels % a.channels == 0,
+            "gate takes a number of gate channels that divides the input channels");
   n.require(a.pixels() == 1 || (a.height == x.height && a.width == x.width),
-            "gate takes a gate for each pixel or for each channel");
+            "gate takes one gate per pixel or one per channel");
   y.max_code = x.max_code;
   y.constant = x.constant && a.constant;
 }

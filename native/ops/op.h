@@ -1,4 +1,4 @@
-// What the runtime knows of an op: one file an op in this folder, which states a form.
+// Properties of an op in the runtime. Each op has one file in this folder, which defines its form.
 #pragma once
 
 #include <cstdint>
@@ -37,45 +37,45 @@ class RowContext;
 enum class Op : int32_t { HDLIF_OPS(HDLIF_NUMBER) kCount };
 #undef HDLIF_NUMBER
 
-// Whether an output row is made of the same row of the inputs, pixel by pixel; of neighbouring rows; or
-// whether a whole map is computed at a time, so that no chain can follow within the stage.
+// Whether an output row depends on the same row of the inputs, pixel by pixel, on neighbouring rows, or on
+// the entire map. In the last case, no chain can follow within the stage.
 enum class Reach { kPixel, kRows, kMap };
 
-// Whether a value is a neuron's output of which many entries are zero: where it is of codes; always; or
-// where the inputs are, which are pooled or taken apart.
+// When a value is a neuron's output with many zeros: if it contains codes; always; or if the inputs do, which
+// the op pools or splits.
 enum class Sparse { kCodes, kAlways, kAsInputs };
 
 // When codes are widened to floats before the op reads them.
-enum class Widens { kNever, kAlways, kUnlessCodes }; // kUnlessCodes: unless its output is of codes
+enum class Widens { kNever, kAlways, kUnlessCodes }; // kUnlessCodes: unless the output contains codes
 
-// Operations of a node: an upper bound. See `Work` in plan.h.
+// An upper bound of a node's operations; see `Work` in plan.h.
 struct RowWork {
-  double pixel = 0; // of an output pixel, where a row is computed pixel by pixel
-  double row = 0;   // of one row, or of a whole map
-  double piece = 0; // the longest between two looks at the watch; 0: the row
+  double pixel = 0; // per output pixel, if a row is computed pixel by pixel
+  double row = 0;   // per row, or per map
+  double piece = 0; // the longest piece between two checks of the watch; 0: the row
 };
 
 struct OpForm {
   const char* name;
   int inputs = 1;
   bool multiplies = false; // by weights: its tensor has an encoding, and no rows
-  // What a node of a file has: its attributes, those that it may leave out, and the roles of its tensors; of
-  // a program the rows of its equation say the roles.
+  // Attributes of a node in a file, its optional attributes, and the roles of its tensors. The roles of a
+  // program follow from the rows of its equation.
   std::vector<std::string_view> keys, optional_keys, roles;
   bool names_roles = false;
   Reach reach = Reach::kPixel;
   Sparse sparse = Sparse::kCodes;
   Widens widens = Widens::kAlways;
-  // Checks the attributes and tensors of a node of a file, whose names and inputs are known to be right, and
-  // reads them into the reader's node. Gives the type of its output: `y` begins as x, of floats.
+  // Checks the attributes and tensors of a node of a file, whose names and inputs were checked before, and
+  // reads them into the reader's node. Sets the type of the output `y`, which starts as x with floats.
   void (*read)(NodeReader& reader, const Value& x, Value& y);
   RowWork (*work)(const Node& node, const Value& in, const Value& out);
-  // This row of node n; of a map, all of it. Null for a program, which is computed in passes.
+  // Computes this row of node n, or the entire map. Null for a program, which is computed in passes.
   void (*compute)(RowContext& rows, int32_t n) = nullptr;
-  // Of an op that treats each entry by itself: writes it as operations on registers, given those of its
-  // inputs; returns that of its output.
+  // For elementwise ops: writes the op as operations on registers, given the registers of its inputs, and
+  // returns the register of its output.
   int32_t (*compose)(const Node& node, const Value& out, const int32_t* inputs, Composer& composer) = nullptr;
-  // Bytes that a thread needs beside rows of values.
+  // Bytes that a thread needs in addition to rows of values.
   int64_t (*scratch)(const Node& node, const Value& out) = nullptr;
 };
 
@@ -85,13 +85,13 @@ HDLIF_OPS(HDLIF_DECLARE)
 
 const OpForm& form_of(Op op);
 
-// A row of what a delay holds, as the codes that it gives.
+// A row of the delayed value, as output codes.
 void codes_of_state(const float* state, uint8_t* codes, const Value& type);
 
-// Operations that an entry of an op counts as, by the time that it takes beside a product.
+// Operations that an entry of an op counts as, from its time relative to a product.
 constexpr double kEntryWork = 8;
 
-// Of an op that takes each entry once.
+// Work of an op that processes each entry once.
 RowWork entry_work(const Node& node, const Value& in, const Value& out);
 
 } // namespace hdlif

@@ -1,4 +1,4 @@
-// What the pools share.
+// Code shared by the pools.
 #pragma once
 
 #include "../row_context.h"
@@ -8,7 +8,7 @@ namespace hdlif {
 
 RowWork pool_work(const Node& node, const Value& in, const Value& out);
 
-// Calls kernel(x, y, part) for the row of a pool of this window, a long one in parts.
+// Calls kernel(x, y, part) for a row of a pool with this window; splits long rows into parts.
 template <typename Kernel>
 void compute_pool(RowContext& c, int32_t n, const Window& w, const Kernel& kernel) {
   const Value &in = c.type(c.graph.nodes[n].inputs[0]), &out = c.type(n + 1);
@@ -21,7 +21,7 @@ void compute_pool(RowContext& c, int32_t n, const Window& w, const Kernel& kerne
   });
 }
 
-// A sum of the entries under a window.
+// The sum of the entries under a window.
 void compute_sum_pool(RowContext& c, int32_t n, const Window& window);
 
 } // namespace hdlif

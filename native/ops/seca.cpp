@@ -7,7 +7,8 @@ namespace {
 void read(NodeReader& n, const Value& x, Value& y) {
   n.require(x.is_map, "seca takes a map");
   const Rows& weight = n.read_rows("weight");
-  n.require(weight.columns < 1 << 15 && weight.columns % 2 == 1, "weight has no odd number of columns");
+  n.require(weight.columns < 1 << 15 && weight.columns % 2 == 1,
+            "weight must have an odd number of columns, below 32768");
   const bool is_constant = weight.steps == 1;
   y.constant = n.read_rows("bias", 1, false).steps == 1 && is_constant && x.constant;
 }

@@ -9,7 +9,7 @@ namespace {
 void read(NodeReader& n, const Value& x, Value& y) {
   n.require(x.is_map, "upsample takes a map");
   const auto [down, across] = n.pair("factor", 1);
-  n.require(x.size() <= kMaxElements / (int64_t(down) * across), "output has too many entries");
+  n.require(x.size() <= kMaxElements / (int64_t(down) * across), "the output has more than 2^30 entries");
   n.node().window.kernel_y = down;
   n.node().window.kernel_x = across;
   y.height = x.height * down;

@@ -1,4 +1,4 @@
-// Batch norm as a scale and a shift for each channel, from sums over a batch; what trains.
+// Batch norm for training, as a scale and a shift per channel computed from sums over a batch.
 #pragma once
 
 #include <cstdint>
@@ -7,20 +7,20 @@
 
 namespace hdlif {
 
-// Maps of a batch, [image][pixel][channel] where `channels_last`, else [image][channel][pixel]; a group of so
-// many images has rows of its own. Nothing depends on the number of threads.
+// Maps of a batch: [image][pixel][channel] if `channels_last`, else [image][channel][pixel]. Each group of
+// `group` images has its own rows. Results do not depend on the number of threads.
 struct NormedMaps {
   int64_t images, group, pixels;
   int32_t channels;
   bool channels_last;
 };
 
-// What the channels of each group add up to, and their squares, [group][channel].
+// Computes the sums of each group's channels and of their squares, [group][channel].
 void batch_moments(const float* x, const NormedMaps& maps, double* totals, double* squares,
                    const Kernels& kernels, int threads);
 
-// The same from what pieces of the images add up to, [piece][totals, squares][channel], of each group of so
-// many pieces in turn.
+// Computes the same from the sums of image pieces, [piece][totals, squares][channel]; consecutive pieces form
+// a group.
 void add_up_moments(const double* of_pieces, int64_t pieces, int64_t group, int64_t channels, double* totals,
                     double* squares);
 
@@ -34,15 +34,15 @@ struct BatchNorm {
   const double* momenta;
 };
 
-// The sums that statistics are made of, [group][channel], over `count` values; null: there are none.
+// Sums for the statistics, [group][channel], over `count` values; null if there are none.
 struct Moments {
   const double *totals, *squares;
   int64_t count;
-  const float* unit; // what is normalised is unit[channel] * the values summed; of 1 where null
+  const float* unit; // the normalised values are unit[channel] * the summed values; 1 if null
 };
 
 // scale * (x - mean) + shift normalises, [group][channel]; x are the values that were summed, or, where
-// `are_units`, those times their unit. The slope is 1 / sqrt(var + eps); null: not asked for.
+// `are_units`, those times their unit. The slope is 1 / sqrt(var + eps), or null if not needed.
 struct NormRows {
   float *mean, *scale, *shift, *slope;
 };
@@ -59,16 +59,16 @@ struct RowGradients {
 void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, int64_t channels,
                           const RowGradients& gradients);
 
-// y = scale * (x - mean) + shift, and plus its entry in `plus`, maps of `plus_images` in turn, where there is
-// one; y may be x.
+// y = scale * (x - mean) + shift, plus the entry of `plus`, if any, whose `plus_images` maps repeat. y may be
+// x.
 void normalise(const float* x, const NormRows& rows, const float* plus, int64_t plus_images,
                const NormedMaps& maps, float* y, const Kernels& kernels, int threads);
 
-// The gradients of scale and shift, [group][channel], from that of y.
+// Computes the gradients of scale and shift, [group][channel], from the gradient of y.
 void sum_row_gradients(const float* gradient, const float* x, const float* mean, const NormedMaps& maps,
                        float* of_scale, float* of_shift, const Kernels& kernels, int threads);
 
-// to = (scale *) gradient + shift + slope * x, rows [group][channel]; no scale where null; `to` may be the
+// to = (scale *) gradient + shift + slope * x, rows [group][channel]; no scale if null. `to` may be the
 // gradient.
 void maps_gradient(const float* gradient, const float* x, const float* scale, const float* shift,
                    const float* slope, const NormedMaps& maps, float* to, const Kernels& kernels,

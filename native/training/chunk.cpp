@@ -47,16 +47,17 @@ template <> ChunkKernel<double> kernel_of<double>(const Kernels& kernels) {
 } // namespace
 
 Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
-  require(parts_.rows >= 0 && parts_.rows <= kMaxChunkRegisters, "rows: 0..1024");
+  require(parts_.rows >= 0 && parts_.rows <= kMaxChunkRegisters, "rows must be in 0..1024");
   const size_t signals = parts_.streams.size() + parts_.after.size() + size_t(parts_.rows);
-  require(signals + parts_.instructions.size() <= size_t(kMaxChunkRegisters), "registers: too many");
+  require(signals + parts_.instructions.size() <= size_t(kMaxChunkRegisters),
+          "registers: there are more than 1024");
   const int32_t first = int32_t(signals), all = first + int32_t(parts_.instructions.size());
   const auto is_encoding = [](StreamEncoding encoding) {
     return encoding >= StreamEncoding::kValues && encoding < StreamEncoding::kCount;
   };
   for (const Stream& stream : parts_.streams)
     require(is_encoding(stream.encoding) && stream.encoding != StreamEncoding::kCodes,
-            "streams: unknown encoding, or codes, which are written alone");
+            "streams: unknown encoding, or codes, which can only be written");
   for (int32_t i = first; i < all; ++i) {
     ChunkInstruction& instruction = parts_.instructions[size_t(i - first)];
     require(instruction.operation >= ChunkOperation::kConstant &&

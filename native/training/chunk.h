@@ -18,7 +18,7 @@ public:
     int32_t rows = 0;
   };
 
-  // Throws std::invalid_argument where a register is read before it is written, or there are too many.
+  // Throws std::invalid_argument if a register is read before it is written, or if there are too many.
   explicit Chunk(Parts parts);
 
   int32_t streams() const { return int32_t(parts_.streams.size()); }
@@ -27,8 +27,8 @@ public:
   int32_t rows() const { return parts_.rows; }
   int32_t sums() const { return int32_t(parts_.summed.size()); }
 
-  // The sums are written to `sums`, [row][column], of each `sum_rows` rows. They do not depend on `threads`.
-  // Whether all codes are in 0..255.
+  // Writes the sums to `sums`, [row][column], with `sum_rows` rows each. They do not depend on `threads`.
+  // Returns whether all codes are in 0..255.
   template <typename Real>
   bool run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums, const Kernels& kernels,
            int threads) const;

@@ -49,7 +49,7 @@ Chunk chunk_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& 
 class Table {
 public:
   Table(const Numbers& numbers, int64_t count) : numbers_(numbers.data(), numbers.data() + numbers.size()) {
-    require(int64_t(numbers.size()) == 3 * count, "an array has another size");
+    require(int64_t(numbers.size()) == 3 * count, "an array has the wrong size");
   }
 
   int64_t tensors() const {
@@ -86,17 +86,18 @@ public:
         sum_columns_(columns_of(sum_columns, chunk.sums())),
         sum_rows_(sum_rows.data(), sum_rows.data() + sum_rows.size()),
         sum_counts_(sum_counts.data(), sum_counts.data() + sum_counts.size()) {
-    require(steps >= 1 && entries >= 0, "steps: at least 1; entries: at least 0");
+    require(steps >= 1 && entries >= 0, "steps must be at least 1, and entries at least 0");
     require(int64_t(sum_rows_.size()) == chunk.sums() * steps && int64_t(sum_counts_.size()) == chunk.sums(),
-            "an array has another size");
+            "an array has the wrong size");
     for (size_t i = 0; i < sum_rows_.size(); ++i)
-      require(sum_rows_[i] >= 0 && sum_rows_[i] < sum_counts_[i / size_t(steps)], "sum_rows: no such row");
+      require(sum_rows_[i] >= 0 && sum_rows_[i] < sum_counts_[i / size_t(steps)],
+              "sum_rows: a row is out of range");
     for (const Table* table : {&streams_, &results_, &rows_, &before_, &after_, &sums_})
       tensors_ = std::max(tensors_, table->tensors());
   }
 
   bool run(const std::vector<int64_t>& tensors, int threads) const {
-    require(int64_t(tensors.size()) >= tensors_ && threads >= 1, "tensors: too few; threads: at least 1");
+    require(int64_t(tensors.size()) >= tensors_ && threads >= 1, "tensors: too few, or threads is below 1");
     return is_double_ ? run_of<double>(tensors, threads) : run_of<float>(tensors, threads);
   }
 
@@ -116,10 +117,10 @@ private:
   }
 
   static std::vector<Columns> columns_of(const Numbers& numbers, int64_t count) {
-    require(int64_t(numbers.size()) == 2 * count, "an array has another size");
+    require(int64_t(numbers.size()) == 2 * count, "an array has the wrong size");
     std::vector<Columns> found;
     for (size_t i = 0; i < numbers.size(); i += 2) {
-      require(numbers.data()[i] >= 1 && numbers.data()[i + 1] >= 1, "columns: at least 1");
+      require(numbers.data()[i] >= 1 && numbers.data()[i + 1] >= 1, "columns must be at least 1");
       found.push_back({numbers.data()[i], numbers.data()[i + 1]});
     }
     return found;

@@ -65,19 +65,21 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
     : shape_(shape), kernels_(kernels),
       most_events_(most_events < 0 ? share_of_events(shape, kernels) : most_events) {
   const ConvShape& s = shape_;
-  require(s.groups == 1 && s.dilation_y == 1 && s.dilation_x == 1, "groups and dilations are 1");
-  require(s.in_height >= 1 && s.in_width >= 1 && s.out_height >= 1 && s.out_width >= 1, "maps are not empty");
+  require(s.groups == 1 && s.dilation_y == 1 && s.dilation_x == 1, "groups and dilations must be 1");
+  require(s.in_height >= 1 && s.in_width >= 1 && s.out_height >= 1 && s.out_width >= 1,
+          "maps must not be empty");
   require(s.in_channels >= 1 && s.out_channels >= 1 && s.kernel_y >= 1 && s.kernel_x >= 1,
-          "channels and kernels: at least 1");
+          "channels and kernels must be at least 1");
   require(s.stride_y >= 1 && s.stride_x >= 1 && s.pad_y >= 0 && s.pad_x >= 0,
-          "strides: at least 1; padding: at least 0");
-  require(s.pad_y < s.kernel_y && s.pad_x < s.kernel_x, "padding is below the kernel");
+          "strides must be at least 1, and padding at least 0");
+  require(s.pad_y < s.kernel_y && s.pad_x < s.kernel_x, "padding must be smaller than the kernel");
   require(s.out_height == (s.in_height + 2 * s.pad_y - s.kernel_y) / s.stride_y + 1 &&
               s.out_width == (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1,
-          "the output has another size");
-  require(s.max_code >= 1 && s.max_code <= 255 && s.max_weight == 1, "codes: up to 255; weights: up to 1");
+          "the output size does not match the convolution");
+  require(s.max_code >= 1 && s.max_code <= 255 && s.max_weight == 1,
+          "max_code must be in 1..255, and max_weight 1");
   const int64_t taps = int64_t(s.kernel_y) * s.kernel_x;
-  require(taps * s.in_channels * s.max_code * s.max_weight <= 1 << 24, "sums may pass 2^24");
+  require(taps * s.in_channels * s.max_code * s.max_weight <= 1 << 24, "sums may exceed 2^24");
   const int64_t in = s.in_channels, out = s.out_channels;
   signs_.resize(size_t(out * in * taps + 3));
   std::fill(signs_.end() - 3, signs_.end(), int8_t(0));

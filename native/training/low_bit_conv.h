@@ -1,6 +1,6 @@
-// A convolution of codes by low-bit weights, and its gradients, of a whole batch: what trains.
+// A convolution of codes with low-bit weights and its gradients over a batch, for training.
 //
-// Maps are [image][height][width][channels]. Nothing depends on the number of threads.
+// Maps are [image][height][width][channels]. Results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -14,37 +14,37 @@ namespace hdlif {
 
 class LowBitConv {
 public:
-  // Weights [co][ci][ky][kx] are scale, -scale or 0, with a scale for each output channel, which is found;
-  // shape.max_weight is 1. Where more than a share `most_events` of an image's codes is not 0, none is
-  // skipped; below 0, a share that suits the shape. Throws std::invalid_argument where the shape is grouped,
-  // dilated or none of a convolution, or a sum may pass 2^24.
+  // Weights [co][ci][ky][kx] are scale, -scale or 0; the scale of each output channel is derived from them.
+  // shape.max_weight is 1. If more than the fraction `most_events` of an image's codes is nonzero, no code is
+  // skipped; a negative fraction selects one that suits the shape. Throws std::invalid_argument if the shape
+  // is grouped, dilated or not that of a convolution, or if a sum may exceed 2^24.
   LowBitConv(const ConvShape& shape, const float* weights, float* scale, const Kernels& kernels, int threads,
              float most_events = -1);
 
   const ConvShape& shape() const { return shape_; }
 
-  // Of each group of so many images, what the channels of the sums add up to, and their squares,
-  // [group][co]. Where not `sums_squares` they may depend on the number of threads.
+  // Totals and squares of the sums' channels per group of images, [group][co]. Unless `sums_squares`, they
+  // may depend on the number of threads.
   struct ToMoments {
     int64_t group;
     double *totals, *squares;
   };
-  // y = scale[co] * the sum of codes and weights, which is exact; one rounding. The sums themselves where
-  // `scale` is null; `moments` may be null.
+  // y = scale[co] * the exact sum of codes times weights, rounded once. If `scale` is null, y is the sum.
+  // `moments` may be null.
   void forward(const uint8_t* codes, int64_t images, const float* scale, float* y, const ToMoments* moments,
                int threads) const;
 
-  // Whether the squares of a group's sums add up to at most 2^53, whatever the codes are.
+  // Whether the squares of a group's sums add up to at most 2^53 for any codes.
   bool sums_squares(int64_t group) const;
 
-  // What comes back from dy to the weights, [co][ci][ky][kx]: the sum over pixels of codes * dy, times
-  // `step`. No code of 0 is multiplied.
+  // Computes the weight gradient [co][ci][ky][kx]: the sum over pixels of codes * dy, times `step`. Skips
+  // codes of 0.
   struct ToWeights {
     const uint8_t* codes;
     float step;
     float* gradient;
   };
-  // And to the input where `live` is not 0, elsewhere 0: the sum of weight * scale[co] * dy.
+  // The input gradient, the sum of weight * scale[co] * dy where `live` is not 0, and 0 elsewhere.
   struct ToInput {
     const uint8_t* live;
     const float* scale;
@@ -54,15 +54,15 @@ public:
   void backward(const float* dy, int64_t images, const ToWeights* weights, const ToInput* input,
                 int threads) const;
 
-  // Whether tiles multiply bfloat16 here, and the channels fill them.
+  // Whether this machine has tiles for bfloat16 and the channels fill them.
   bool multiplies_bfloat16() const;
-  // The same gradients from dy, or scale * dy, in bfloat16, with every product; `live` may be null. Only
-  // where `multiplies_bfloat16`.
+  // The same gradients from dy, or scale * dy, in bfloat16, with every product; `live` may be null. Requires
+  // `multiplies_bfloat16`.
   void backward_in_bfloat16(const float* dy, int64_t images, const ToWeights* weights, const ToInput* input,
                             int threads) const;
 
 private:
-  // In how many pieces an image is summed.
+  // Number of pieces in which an image is summed.
   int64_t strips(int64_t images, int threads) const;
   void pack_quads(int threads);
   void lay_tiles(int threads);
@@ -78,15 +78,15 @@ private:
   LookupForm form_;
   RawVector<uint8_t> index_;
   LineVector<int8_t> table_;
-  LineVector<int8_t> weights_; // [ky][kx][ci][lane], where there is no form
+  LineVector<int8_t> weights_; // [ky][kx][ci][lane], if there is no form
   RawVector<int8_t> signs_;    // [co][ci][ky][kx], with room for 3 more
-  // Where every product is computed, and not on tiles: what computes it (null: nothing), and
+  // If every product is computed without tiles: the kernel for it (else null), and
   // [block][ky][kx][quad][lane][4].
   decltype(Kernels::dense_codes) dense_ = nullptr;
   float most_events_;
   int32_t quads_ = 0;
   RawVector<int8_t> of_quads_;
-  TileForm tiles_; // without taps where it is not computed on tiles
+  TileForm tiles_; // without taps if not computed on tiles
   LineVector<int8_t> of_tiles_;
 };
 

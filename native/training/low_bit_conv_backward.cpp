@@ -314,7 +314,7 @@ void LowBitConv::backward_in_bfloat16(const float* dy, int64_t images, const ToW
                                       const ToInput* to_input, int threads) const {
   const ConvShape& s = shape_;
   if (!multiplies_bfloat16())
-    throw std::invalid_argument("there are no tiles for products in bfloat16");
+    throw std::invalid_argument("this machine has no tiles for bfloat16 products");
   if (images * std::max(int64_t(s.in_height) * s.in_width, int64_t(s.out_height) * s.out_width) > INT32_MAX)
     throw std::invalid_argument("maps are too large");
   if (to_weights != nullptr)

@@ -1,4 +1,4 @@
-// Spikes as codes: what a quantiser makes of surpluses.
+// Quantises surpluses to spike codes.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +8,18 @@ namespace hdlif {
 struct SpikeCodes {
   float inverse_step, offset, largest, step;
   uint8_t* codes; // min(floor(surplus * inverse_step + offset), largest)
-  float* spikes;  // code * step; null: not asked for
-  uint8_t* live;  // 1 where the surplus is above 0; null: not asked for
+  float* spikes;  // code * step, or null if not needed
+  uint8_t* live;  // 1 where the surplus is above 0, or null if not needed
 };
 
-// Of `count` surpluses; false where one is below 0 or no number, and what was written is of no use.
+// Quantises `count` surpluses; returns false, with invalid outputs, if one is negative or NaN.
 bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& to, int threads);
 
-// How many codes are not 0.
+// Counts the nonzero codes.
 int64_t count_events(const uint8_t* codes, int64_t count, int threads);
 
-// The sums of codes, each of at most 255, over windows that lie side by side; what is left over at the end of
-// a map is left out. Maps are [image][height][width][channels].
+// Sums codes over adjacent windows; every sum is at most 255. Pixels beyond the last complete window are
+// ignored. Maps are [image][height][width][channels].
 struct CodeMaps {
   int64_t images, height, width, channels;
 };

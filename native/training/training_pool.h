@@ -1,4 +1,4 @@
-// The threads of all that trains.
+// The thread pool for training.
 #pragma once
 
 #include <algorithm>
@@ -10,23 +10,22 @@
 
 namespace hdlif {
 
-// Of them at most.
+// Maximum number of threads.
 constexpr int kTrainingThreads = 16;
 
-// This process's, made when it is first asked for, as many as the machine has cores.
+// Returns the pool of this process, created on first use with one thread per core.
 ThreadPool& training_pool();
 
-// OpenMP's GOMP_parallel: calls function(context) on so many threads, of which the caller is one.
+// OpenMP's GOMP_parallel: calls function(context) on the given number of threads, including the caller.
 using Parallel = void (*)(void (*function)(void*), void* context, unsigned threads, unsigned flags);
 
-// Has loops shared out by the OpenMP runtime that PyTorch has its threads from, instead of the pool: its idle
-// threads wait for work without sleeping, and threads of another kind would have to wait for their cores.
-// Null is the pool again.
+// Distributes loops over PyTorch's OpenMP threads instead of the pool. Idle OpenMP threads spin while they
+// wait for work, so other threads would have to wait for their cores. Null selects the pool again.
 void set_parallel(Parallel parallel);
 Parallel parallel();
 
-// Calls body(first, end) on pieces of `length` that cover [0, count), on at most so many threads. Each takes
-// the next piece when it is done with one, so that nobody waits for a thread whose core is busy with other
+// Calls body(first, end) on pieces of `length` that cover [0, count), on at most `threads` threads. Each
+// thread takes the next piece when it finishes one, so none waits for a thread whose core is busy with other
 // work. body must not throw.
 template <typename Body> void share_out(int64_t count, int64_t length, int threads, Body&& body) {
   const int64_t pieces = pieces_of(count, length);

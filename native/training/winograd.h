@@ -1,8 +1,8 @@
-// Convolutions of 3x3 with stride 1 and a padding of 1, in float32, by Winograd's F(4x4, 3x3): 36 products
-// for what takes 144 of a sum, in another order, and so with other roundings. What trains.
+// 3x3 convolutions with stride 1 and padding 1, in float32, with Winograd's F(4x4, 3x3), for training. It
+// needs 36 products instead of 144, in another order and therefore with other rounding.
 //
-// Maps are [image][y][x][channel], of channels in sixteens; kernels [out][in][3][3]. Nothing depends on the
-// number of threads.
+// Maps are [image][y][x][channel], with channels in multiples of 16; kernels are [out][in][3][3]. Results do
+// not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct WinogradShape {
 };
 
 // Kernels as 36 numbers each, in panels of columns: [panel][number][row][column]. Forward rows are input
-// channels and columns output channels; for the gradient of the input it is the other way round, and each
-// kernel is turned by half a turn.
+// channels and columns output channels; for the gradient of the input they are swapped, and each kernel is
+// rotated by 180 degrees.
 class WinogradKernels {
 public:
   WinogradKernels(const float* weights, int32_t out_channels, int32_t in_channels, bool is_back,
@@ -43,11 +43,11 @@ private:
   RawVector<float> data_;
 };
 
-// y [image][y][x][columns] of x [image][y][x][rows]; `shape`'s channels are not read.
+// Computes y [image][y][x][columns] from x [image][y][x][rows]; ignores the channels of `shape`.
 void winograd_convolve(const float* x, const WinogradShape& shape, const WinogradKernels& kernels, float* y,
                        int threads);
 
-// The gradient of the kernels, [out][in][3][3], of the sum of dy * y.
+// Computes the gradient of the sum of dy * y for the kernels, [out][in][3][3].
 void winograd_kernel_gradient(const float* x, const float* dy, const WinogradShape& shape, float* gradient,
                               const Kernels& kernels, int threads);
 

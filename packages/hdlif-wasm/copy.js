@@ -1,4 +1,4 @@
-// Before packing: the files of the package are those that the Python package has for its pages.
+// Copies the browser files of the Python package before packing.
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 

@@ -295,7 +295,7 @@ path, os.environ["FIFO"] = sys.argv[1:]
 try:
     OF_THE_EXTENSION.call("open_file", path.encode(), None, byref(c_void_p()))
 except CallError as error:
-    sys.exit(0 if error.status == FILE and "is no regular file" in str(error) else str(error))
+    sys.exit(0 if error.status == FILE and "is not a regular file" in str(error) else str(error))
 sys.exit("it was opened")
 """
 

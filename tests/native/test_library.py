@@ -125,7 +125,7 @@ def test_the_example_builds_against_the_package_and_names_classes(
     for arguments, said in (
         ((artefact, tmp_path / "cut.npy"), "a frame has 189"),
         ((artefact, tmp_path / "absent"), "cannot be read"),
-        ((folder / "frames.npy", folder / "frames.npy"), "is not an artefact"),
+        ((folder / "frames.npy", folder / "frames.npy"), "is not a model file"),
         ((artefact,), "usage"),
     ):
         found = subprocess.run([program, *arguments], capture_output=True, text=True)

@@ -346,7 +346,7 @@ def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path,
     browser.ask(chosen, {"text": str(picture)})
     browser.wait("return hdlif.raw.every((v) => v === 255)")
     browser.ask(chosen, {"text": str(other)})
-    assert "not a picture" in browser.wait("return document.getElementById('message').textContent")
+    assert "not an image" in browser.wait("return document.getElementById('message').textContent")
 
 
 @pytest.mark.slow
@@ -357,7 +357,7 @@ def test_a_damaged_page_says_what_is_wrong(tmp_path: Path, browser: Browser) -> 
     broken = text.replace(base64.b64encode(whole).decode(), base64.b64encode(damaged).decode())
     assert broken != text
     opened(browser, tmp_path, broken)
-    assert "is not that of its bytes" in browser.run("return document.getElementById('message').textContent")
+    assert "does not match the file's bytes" in browser.run("return document.getElementById('message').textContent")
 
 
 LABELS = [f"class {n}" for n in range(12)]

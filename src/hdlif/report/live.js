@@ -1,6 +1,6 @@
 // Runs the network on the drawing, and shows its neurons step by step.
 
-/** The colours of numbers in masks: those of hdlif.runtime.masks.COLOURS. */
+/** Returns the colour of a number in a mask, as in hdlif.runtime.masks.COLOURS. */
 function colourOf(number) {
   const index = number > 0 ? ((number - 1) % 255) + 1 : 0;
   const channel = (c) => [0, 1, 2, 3, 4, 5, 6, 7].reduce((sum, bit) => sum | (((index >> (3 * bit + c)) & 1) << (7 - bit)), 0);
@@ -9,7 +9,7 @@ function colourOf(number) {
 
 const INKS = ["rgb(0 90 160)", "rgb(200 80 0)", "rgb(0 130 60)", "rgb(150 60 150)"];
 
-/** Draws boxes or a mask, in pixels of the input, over a picture on which each of these has `scale` pixels. */
+/** Draws boxes or a mask over an image; each input pixel takes `scale` x `scale` canvas pixels. */
 function drawAnswer(canvas, answer, labels, width, scale) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
@@ -28,7 +28,7 @@ function drawAnswer(canvas, answer, labels, width, scale) {
   });
 }
 
-/** The lines that count an answer: label, fraction of all, and text. */
+/** Returns the result lines of a prediction: label, fraction and text. */
 function linesOf(answer, labels) {
   if (answer.boxes) {
     const counts = labels.map((label) => answer.boxes.filter((box) => box.label === label).length);
@@ -41,7 +41,7 @@ function linesOf(answer, labels) {
   return [["objects", 0, String(answer.objects)]];
 }
 
-/** Gives a canvas the size of [C][H][W] numbers with their channels side by side; how many are in a row. */
+/** Resizes a canvas to show [C][H][W] numbers with channels side by side, and returns the channels per row. */
 function fitMaps(canvas, [channels, height, width]) {
   const across = Math.ceil(Math.sqrt((channels * height) / width));
   canvas.width = across * (width + 1) - 1;
@@ -49,7 +49,7 @@ function fitMaps(canvas, [channels, height, width]) {
   return across;
 }
 
-/** The colours of 0, of the largest number, and of its negative. */
+/** Colours for 0, the largest number and its negative. */
 const [DARK, WARM, COOL] = [[24, 26, 30], [255, 176, 66], [86, 180, 233]];
 
 /** Draws [C][H][W] numbers. */
@@ -84,7 +84,7 @@ function drawPixels(canvas, raw, [channels, height, width]) {
   context.putImageData(image, 0, 0);
 }
 
-/** The largest of the absolute numbers. */
+/** Returns the largest absolute value. */
 function largestOf(numbers) {
   let largest = 0;
   for (let i = 0; i < numbers.length; ++i) largest = Math.max(largest, Math.abs(numbers[i]));
@@ -98,7 +98,7 @@ async function unpacked(id) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** Inside another page: shows drawing and answer alone, tells the page its height, and takes its palette. */
+/** Adapts to being in a frame: shows only drawing and prediction, posts the height, and follows the palette. */
 function beFramed() {
   const root = document.documentElement;
   root.classList.add("framed");
@@ -131,7 +131,7 @@ async function start() {
     context.fillRect(0, 0, pad.width, pad.height);
   };
 
-  /** The pad as pixels 0..255 [C][H][W]: each the mean of its part. */
+  /** Returns the pad as pixels 0..255 [C][H][W], each the mean of its area. */
   const pixels = () => {
     const { data } = context.getImageData(0, 0, pad.width, pad.height);
     const raw = new Float32Array(channels * height * width);
@@ -191,7 +191,7 @@ async function start() {
     figure.querySelector("output").textContent = `${firing} of ${size} fire`;
   };
 
-  // The equation of a layer is computed only where its neurons are seen.
+  // The equation of a layer is computed only while its neurons are visible.
   const visible = new Set();
   const seen = new IntersectionObserver(
     (entries) => {
@@ -242,7 +242,7 @@ async function start() {
   const run = () => {
     const raw = pixels();
     result = look(network.normalise(raw), steps);
-    // for tests, and for the console
+    // for tests and the console
     window.hdlif = { network, raw, result };
     drawPixels(find("seen"), raw, network.inputShape);
     clearInterval(timer);
@@ -265,7 +265,7 @@ async function start() {
     context.stroke();
     last = to;
   };
-  /** Runs the network once before the next frame, however many events come until then. */
+  /** Runs the network once before the next frame, however many events arrive. */
   let isWaiting = false;
   const runSoon = () => {
     if (isWaiting) return;
@@ -285,7 +285,7 @@ async function start() {
   });
   pad.addEventListener("pointermove", (event) => {
     if (last === null) return;
-    // The browser has joined the moves since the last frame into one.
+    // The browser merges all moves since the last frame into one event.
     const moves = event.getCoalescedEvents?.() ?? [];
     for (const move of moves.length > 0 ? moves : [event]) stroke(place(move));
     runSoon();
@@ -313,7 +313,7 @@ async function start() {
       find("message").textContent = "";
       run();
     } catch {
-      find("message").textContent = `${file.name} is not a picture that this browser reads; give a PNG or a JPEG`;
+      find("message").textContent = `${file.name} is not an image that this browser can read; give a PNG or a JPEG`;
     }
   };
   find("file").addEventListener("change", (event) => event.target.files.length && take(event.target.files[0]));

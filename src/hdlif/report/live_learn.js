@@ -1,6 +1,6 @@
 // Lets the network learn symbols that the reader draws and names.
 
-/** Updates per drawing, each on the latest drawings and on samples of the classes that the network knew. */
+/** Updates per drawing; each uses the latest drawings and samples of the original classes. */
 const UPDATES = 20;
 const MOST_DRAWINGS = 40;
 
@@ -13,7 +13,7 @@ async function teach(runtime, artefact, network, draw, use) {
   const labels = network.labels.slice(0, network.outputs - spare);
   const drawings = [];
 
-  /** Learns from all that is kept, and returns the milliseconds of an update. */
+  /** Trains on the samples and recent drawings, and returns the milliseconds per update. */
   const learn = async () => {
     const kept = drawings.slice(-MOST_DRAWINGS);
     const x = new Float32Array(samples.length + kept.length * learner.frameSize);

@@ -1,6 +1,6 @@
-// What the page shows of a network: its predictions, operations and neurons, from values that the runtime returns.
+// Computes the predictions, operations and neurons that the page shows from the values that the runtime returns.
 
-/** The tensors of an artefact by name: float32 as numbers, packed weights as stored. */
+/** Returns a function that reads a model file's tensors by name: float32 as numbers, packed weights as bytes. */
 function tensorsOf(bytes) {
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
@@ -11,7 +11,7 @@ function tensorsOf(bytes) {
   };
 }
 
-/** Elementwise operations, into a Float32Array: storing a result rounds it, once. */
+/** Elementwise operations into a Float32Array; storing a result rounds it once. */
 const OPERATIONS = {
   add: (to, a, b) => { for (let i = 0; i < to.length; ++i) to[i] = a[i] + b[i]; },
   subtract: (to, a, b) => { for (let i = 0; i < to.length; ++i) to[i] = a[i] - b[i]; },
@@ -27,7 +27,7 @@ const OPERATIONS = {
   select: (to, a, b, c) => { for (let i = 0; i < to.length; ++i) to[i] = a[i] !== 0 ? b[i] : c[i]; },
 };
 
-/** The register that a neuron compares with its threshold, as hdlif.graph.equations.Program.decision finds it; or null. */
+/** Returns the register that a neuron compares with its threshold, or null (hdlif.graph.equations.Program.decision). */
 function comparedRegister({ operations, states, rows, spike }) {
   const first = 1 + states.length + rows.length;
   const at = (register) => (register < first ? null : operations[register - first]);
@@ -51,8 +51,8 @@ function comparedRegister({ operations, states, rows, spike }) {
 }
 
 /**
- * The membrane of a layer, [steps][C][H][W], from what enters it: its equation, computed again.
- * An operation runs over a channel at a time, in arrays that stay in the cache.
+ * Recomputes the membrane of a layer, [steps][C][H][W], from its input current and its equation.
+ * Operations run channel by channel, so the arrays stay in the cache.
  */
 function membranes(node, tensor, current, [channels, height, width], steps) {
   const { operations, states, rows, after } = node.attributes;
@@ -91,7 +91,7 @@ function membranes(node, tensor, current, [channels, height, width], steps) {
   return found;
 }
 
-/** The number of kernel taps that meet each entry along an axis. */
+/** Returns the number of kernel taps that use each entry along an axis. */
 function meetings(size, out, kernel, stride, padding, dilation) {
   const counts = new Array(size).fill(0);
   for (let o = 0; o < out; ++o) {
@@ -103,7 +103,7 @@ function meetings(size, out, kernel, stride, padding, dilation) {
   return counts;
 }
 
-/** The operations of a layer of weights: `dense` of all inputs at a step, `count(x, steps)` of those that are not 0. */
+/** Returns a weight layer's operations per step: `dense` for all inputs, `count(x, steps)` for nonzero inputs. */
 function operationsOf(node, input, output) {
   const [channels, height, width] = input.shape;
   const [co, , kernelY = 1, kernelX = 1] = node.tensors.weight.shape;
@@ -123,12 +123,12 @@ function operationsOf(node, input, output) {
   return { input: input.name, dense: channels * pairs.reduce((a, b) => a + b), count };
 }
 
-/** Whether answers are at places of the picture; such networks have too many neurons to show each. */
+/** Whether predictions have positions in the image; such networks have too many neurons to show. */
 const isPlaced = (network) => ["detect", "segment", "instances"].includes(network.graph.task?.kind);
 const shownNeurons = (network) =>
   network.graph.nodes.filter((n) => !isPlaced(network) && n.op === "program" && n.attributes.fires !== false);
 
-/** The probabilities of the classes after each step, from the logits of all. */
+/** Returns the class probabilities after each step. */
 function probabilities(network, logits, steps) {
   const sums = new Float64Array(network.labels.length);
   const isLast = network.graph.task?.combine === "last";
@@ -140,7 +140,7 @@ function probabilities(network, logits, steps) {
   });
 }
 
-/** Returns look(frame, steps): the result of a run on one picture, as the page shows it; membranes when they are read. */
+/** Returns look(frame, steps), which runs one image and returns the results to show; membranes are computed on access. */
 function looking(network, tensor) {
   const byName = new Map(network.values.map((value) => [value.name, value]));
   const neurons = shownNeurons(network);

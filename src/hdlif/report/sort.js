@@ -1,4 +1,4 @@
-// Sorts a table by the column whose heading is pressed: ascending, descending, as it was.
+// Sorts a table by the clicked column heading: ascending, then descending, then in the original order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const given = [...body.rows];
@@ -28,7 +28,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const numbers = keyed.some((one) => !Number.isNaN(one.number));
       keyed.sort((a, b) => {
         if (!numbers) return sign * words.compare(a.text, b.text);
-        // Cells that are not numbers, such as dashes, come last either way.
+        // Cells that are not numbers, such as dashes, come last in both orders.
         const missing = Number.isNaN(a.number) - Number.isNaN(b.number);
         return missing || (Number.isNaN(a.number) ? 0 : sign * (a.number - b.number));
       });

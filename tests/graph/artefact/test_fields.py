@@ -92,7 +92,7 @@ def test_fields_of_a_small_network() -> None:
         (lambda header, graph: graph.update(format=2) or graph.pop("digest"), "format"),
         (lambda header, graph: graph.pop("digest"), "digest"),
         (lambda header, graph: header.pop("__metadata__"), "metadata"),
-        (lambda header, graph: graph.clear(), "metadata hold no graph"),
+        (lambda header, graph: graph.clear(), "metadata contain no graph"),
         (lambda header, graph: header.pop("conv.weight"), ""),
     ],
 )

@@ -129,7 +129,7 @@ WRONG_HEADER = [b"{", b"{\xff", b'{"a":1,"a":2}', b'{"a":' + b"[" * 100_000, b'{
 
 def test_what_has_no_header_of_safetensors_is_told_from_a_damaged_one(tmp_path: Path) -> None:
     path = tmp_path / "photo.pgm"
-    cases = [(content, "is not an artefact") for content in NO_HEADER]
+    cases = [(content, "is not a model file") for content in NO_HEADER]
     for content, said in [*cases, *((headed(header), "damaged") for header in WRONG_HEADER)]:
         path.write_bytes(content)
         with naming(content[:40]), pytest.raises(ArtefactError, match=f"^{path}: .*{said}"):

@@ -1,10 +1,10 @@
-/** Answers of networks that find boxes, or that classify pixels or number objects, in pixels of a picture. */
+/** Predictions of boxes, pixel classes and objects, in pixels of an image. */
 
 import type { Network } from "./hdlif.js";
 
 /**
- * Left, top, right and bottom of what a network's input covers, in pixels of a picture; a letterbox covers more than the
- * picture. Sizes are [width, height]; `fit` is that of `network.graph.input`, "squash" by default.
+ * Returns left, top, right and bottom of the area that a network's input covers, in pixels of an image. A letterbox covers
+ * more than the image. Sizes are [width, height]; `fit` is `network.graph.input.fit`, "squash" by default.
  */
 export function coveredPart(
   size: [number, number],
@@ -13,15 +13,15 @@ export function coveredPart(
 ): [number, number, number, number];
 
 export type Answer =
-  /** The highest score first; a box is left, top, right and bottom. */
+  /** Boxes with the highest score first; `box` is left, top, right and bottom. */
   | { boxes: { label: string; score: number; box: [number, number, number, number] }[] }
-  /** How many pixels have each label; the class of each pixel, row by row, or 255 where the network saw none. */
+  /** Number of pixels per label, and the class of each pixel in row order; 255 outside the network's input. */
   | { pixels: Record<string, number>; mask: Uint8Array }
-  /** How many objects there are; the number of the object at each pixel, row by row, from 1, or 0. */
+  /** Number of objects, and the object number (from 1) of each pixel in row order; 0 for background. */
   | { objects: number; mask: Uint16Array };
 
 /**
- * The answer of outputs [steps][outputs], all that `network.run` gives, for a picture of `size` [width, height]; by default
- * in pixels of the network's input. Null for networks of other tasks.
+ * Returns the prediction for outputs [steps][outputs] from `network.run`, in pixels of an image of `size` [width, height].
+ * By default the pixels are those of the network's input. Returns null for other tasks.
  */
 export function answerOf(network: Network, outputs: Float32Array, size?: [number, number] | null): Answer | null;

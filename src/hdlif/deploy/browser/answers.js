@@ -1,4 +1,4 @@
-/* Answers at places of an image: boxes, classes of pixels and objects, as hdlif.runtime.answers gives them in Python. */
+/* Predictions of boxes, pixel classes and objects, equal to those of hdlif.runtime.answers in Python. */
 
 const [MOST_BOXES, MOST_PEAKS, LARGEST_LOG] = [100, 300, 10];
 const NO_CLASS = 255;
@@ -7,8 +7,8 @@ const LEAST_PIXELS = 4;
 const LEVELS = [0.95, 0.8, 0.65, 0.5];
 
 /**
- * Left, top, right and bottom of what the input covers, in pixels of a picture; a letterbox covers more than the picture.
- * Sizes are [width, height].
+ * Returns left, top, right and bottom of the area that the input covers, in pixels of an image. A letterbox covers more than
+ * the image. Sizes are [width, height].
  */
 export function coveredPart(size, target, fit) {
   if (fit === "crop") {
@@ -23,9 +23,9 @@ export function coveredPart(size, target, fit) {
 }
 
 /**
- * The answer of a network's outputs [steps][n] for a picture of `size` [width, height]; by default of the input's own.
- * {boxes: [{label, score, box: [left, top, right, bottom]}]}, {pixels: {label: how many}, mask}, or {objects, mask}; of a
- * network of another task null.
+ * Returns the prediction for a network's outputs [steps][n] in an image of `size` [width, height], by default the input's:
+ * {boxes: [{label, score, box: [left, top, right, bottom]}]}, {pixels: {label: count}, mask}, {objects, mask}, or null for
+ * other tasks.
  */
 export function answerOf({ graph, outputs: count }, outputs, size = null) {
   const { kind, combine = "mean" } = graph.task ?? {};
@@ -45,10 +45,10 @@ function meanOver(outputs, count) {
 }
 
 const clamp = (x, least, most) => Math.min(Math.max(x, least), most);
-/** As Python rounds: halves to even. */
+/** Rounds halves to even, as Python does. */
 const roundEven = (x) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
 
-/** hdlif.runtime.boxes.decode_boxes: a box at each place whose score is the largest of its class within 3x3 places. */
+/** Decodes a box where a score is the largest of its class in 3x3 places (hdlif.runtime.boxes.decode_boxes). */
 function boxesOf(values, { task, labels, input }, { target, size, fit }) {
   const [, height, width] = input.shape;
   const least = Math.log(task.threshold / (1 - task.threshold));
@@ -102,7 +102,7 @@ function overlap(a, b) {
   return shared / Math.max(area(a) + area(b) - shared, 1e-12);
 }
 
-/** The class of each pixel: the largest of the outputs. */
+/** Returns the class of each pixel, which has the largest output. */
 function classesOf(values, labels, place) {
   const pixels = values.length / labels.length;
   const classes = new Uint8Array(pixels);
@@ -117,7 +117,7 @@ function classesOf(values, labels, place) {
   return { pixels: Object.fromEntries(labels.map((label, k) => [label, counts[k]])), mask };
 }
 
-/** hdlif.inputs.objects.objects_of: the number of the object at each pixel, from background, boundary and inside. */
+/** Numbers the objects from background, boundary and inside (hdlif.inputs.objects.objects_of). */
 function objectsOf(values, place) {
   const [width, height] = place.target;
   const pixels = width * height;
@@ -139,7 +139,7 @@ function objectsOf(values, place) {
   }
   found = grown(found, foreground, width);
   found = large(withNew(found, components(rest(foreground), width)), LEAST_PIXELS);
-  // Small ones have no pixel in a small picture.
+  // Small objects may have no pixel in a small image.
   const numbers = large(toPicture(found, place, 0), 1).map((number) => (number <= MOST_OBJECTS ? number : 0));
   return { objects: numbers.reduce((a, b) => Math.max(a, b), 0), mask: Uint16Array.from(numbers) };
 }
@@ -149,7 +149,7 @@ function withNew(found, more) {
   return found.map((number, p) => (more[p] > 0 ? more[p] + last : number));
 }
 
-/** Objects of at least so many pixels, numbered anew. */
+/** Keeps objects of at least `least` pixels and renumbers them. */
 function large(numbers, least) {
   const counts = new Map();
   for (const number of numbers) counts.set(number, (counts.get(number) ?? 0) + 1);
@@ -158,7 +158,7 @@ function large(numbers, least) {
   return Int32Array.from(numbers, (number) => anew.get(number) ?? 0);
 }
 
-/** The number of the connected part at each pixel, from 1 in the order of first pixels; neighbours share an edge. */
+/** Numbers connected components from 1, in the order of their first pixels; neighbours share an edge. */
 function components(mask, width) {
   const found = new Int32Array(mask.length);
   let last = 0;
@@ -180,7 +180,7 @@ function components(mask, width) {
   return found;
 }
 
-/** Seeds grown over a mask, to all eight neighbours at a time; where two meet, the larger number. */
+/** Grows seeds over a mask to all eight neighbours per round; where two meet, the larger number wins. */
 function grown(seeds, mask, width) {
   const height = mask.length / width;
   let labels = seeds;
@@ -200,7 +200,7 @@ function grown(seeds, mask, width) {
   return labels;
 }
 
-/** A map at the pixels of the input at those of a picture: at each the value at its centre. */
+/** Resamples a label map from the input's pixels to those of an image, at the pixel centres. */
 function toPicture(labels, { target, size, fit }, outside) {
   const [left, top, right, bottom] = coveredPart(size, target, fit);
   const places = (count, side, start, end) =>

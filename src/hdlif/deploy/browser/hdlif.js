@@ -1,10 +1,10 @@
 /* The C interface of hdlif, compiled to WebAssembly, for JavaScript. hdlif.d.ts has the types. */
 
 const OPTIONS_BYTES = 40;
-/** Of memory that is asked for at once: addresses have 32 bits, and a larger size would come out small. */
+/** Largest allocation: addresses have 32 bits, and a larger size would overflow. */
 const MOST_BYTES = 2 ** 31;
 
-/** A call that failed; `status` is one of HDLIF_ERROR_... of hdlif.h. */
+/** A failed call; `status` is one of the HDLIF_ERROR_... codes in hdlif.h. */
 export class HdlifError extends Error {
   constructor(status, message) {
     super(message);
@@ -33,7 +33,7 @@ export async function instantiate(module) {
   return new Runtime(instance.exports);
 }
 
-/** What the wrappers share: memory, texts and errors. */
+/** Memory, text and error handling, shared by all wrappers. */
 class Runtime {
   constructor(exports) {
     this.exports = exports;
@@ -43,7 +43,7 @@ class Runtime {
     return this.text(this.exports.hdlif_version());
   }
 
-  /** Opens the bytes of an artefact. */
+  /** Opens the bytes of a model file. */
   open(bytes, limits) {
     return this.within((room) => {
       const [content, options, handle] = [this.put(room, asBytes(bytes)), this.options(room, limits), room(4)];
@@ -52,7 +52,7 @@ class Runtime {
     });
   }
 
-  /** Opens the bytes of an artefact, to train it further. */
+  /** Opens the bytes of a model file to train the network further. */
   learner(bytes, { places, needed, rate }, limits) {
     return this.within((room) => {
       const [content, options, handle] = [this.put(room, asBytes(bytes)), this.options(room, limits), room(4)];
@@ -77,7 +77,7 @@ class Runtime {
     return at;
   }
 
-  /** Copies a typed array into memory that `room` gives. */
+  /** Copies a typed array into memory that `room` allocates. */
   put(room, array) {
     const at = room(array.byteLength);
     this.bytes(at, array.byteLength).set(asBytes(array));
@@ -88,12 +88,12 @@ class Runtime {
     if (status !== 0) throw new HdlifError(status, this.text(this.exports.hdlif_error_text()));
   }
 
-  /** Calls body(room), where room(bytes) gives memory until it returns. */
+  /** Calls body(room); room(bytes) allocates memory that is freed when body returns. */
   within(body) {
     const held = [];
     const room = (bytes) => {
       const at = bytes <= MOST_BYTES ? this.exports.malloc(Math.max(bytes, 1)) >>> 0 : 0;
-      if (at === 0) throw new HdlifError(6, "the machine does not grant the memory that this takes");
+      if (at === 0) throw new HdlifError(6, "not enough memory for this call");
       held.push(at);
       return at;
     };
@@ -141,7 +141,7 @@ class Runtime {
   }
 }
 
-/** A deployed network; close it when it is done with. */
+/** A deployed network; close it after use. */
 class Network {
   constructor(runtime, handle) {
     const { exports } = runtime;
@@ -184,7 +184,7 @@ class Network {
   runUntilSure(x, { steps, confidence = this.graph.confidence } = {}) {
     const { kind = "classify", combine = "mean" } = this.graph.task ?? {};
     if (kind !== "classify" || !(confidence >= 0 && confidence <= 1)) {
-      throw new HdlifError(1, `confidence is ${confidence}; it is a number in 0..1, of a network that classifies`);
+      throw new HdlifError(1, `confidence is ${confidence}; it must be a number in 0..1, and the network must classify`);
     }
     const [xSteps, count] = this.#steps(x, 1, steps);
     const stream = this.stream();
@@ -245,7 +245,7 @@ class Network {
   #frames(x) {
     const frames = x.length / this.frameSize;
     if (!(x instanceof Float32Array) || frames === 0 || !Number.isInteger(frames)) {
-      throw new HdlifError(1, `x has ${x.length} numbers; it is a Float32Array of frames of ${this.frameSize}`);
+      throw new HdlifError(1, `x has ${x.length} numbers; it must be a Float32Array of frames of ${this.frameSize} numbers`);
     }
     return frames;
   }
@@ -253,15 +253,15 @@ class Network {
   #steps(x, batch, steps) {
     const xSteps = this.#frames(x) / batch;
     if (!Number.isInteger(xSteps) || !Number.isInteger(batch) || batch < 1) {
-      throw new HdlifError(1, `x has no whole batches of ${batch} frames`);
+      throw new HdlifError(1, `x must consist of complete batches; batch is ${batch}`);
     }
     const count = steps ?? (xSteps === 1 ? this.timeSteps : xSteps);
-    if (!Number.isInteger(count) || count < 1) throw new HdlifError(1, `steps is ${count}; it is an integer from 1`);
+    if (!Number.isInteger(count) || count < 1) throw new HdlifError(1, `steps is ${count}; it must be an integer of at least 1`);
     return [xSteps, count];
   }
 }
 
-/** A sequence that goes on from call to call; close it when it is done with. */
+/** A sequence that continues from call to call; close it after use. */
 class Stream {
   constructor(network, handle, stateSize) {
     this.network = network;
@@ -278,7 +278,7 @@ class Stream {
   run(x) {
     const frames = x.length / this.network.frameSize;
     if (!(x instanceof Float32Array) || frames === 0 || !Number.isInteger(frames)) {
-      throw new HdlifError(1, `x has ${x.length} numbers; it is a Float32Array of frames of ${this.network.frameSize}`);
+      throw new HdlifError(1, `x has ${x.length} numbers; it must be a Float32Array of frames of ${this.network.frameSize} numbers`);
     }
     return this.runtime.answer(x, frames * this.network.outputs, (from, to) =>
       this.runtime.exports.hdlif_stream_run(this.#held(), from, BigInt(frames), to),
@@ -316,7 +316,7 @@ class Stream {
   }
 }
 
-/** A network that continues to learn; close it when it is done with. */
+/** A network that continues to learn; close it after use. */
 class Learner {
   constructor(runtime, handle) {
     this.runtime = runtime;
@@ -332,7 +332,7 @@ class Learner {
     const batch = x.length / this.frameSize;
     const isWhole = x instanceof Float32Array && batch > 0 && Number.isInteger(batch) && Number.isInteger(t);
     if (!isWhole || (targets !== null && (targets.length !== batch || !targets.every(Number.isInteger)))) {
-      throw new HdlifError(1, `give frames of ${this.frameSize} numbers, a step t, and null or a class for each frame`);
+      throw new HdlifError(1, `give frames of ${this.frameSize} numbers, an integer step t, and null or one class per frame`);
     }
     const { runtime } = this;
     return runtime.within((room) => {
@@ -366,7 +366,7 @@ class Learner {
   }
 }
 
-/** Whether a class is sure, in the float32 operations that docs/contributing/model_format.md states. */
+/** Whether a class has the confidence, with the float32 operations of docs/contributing/model_format.md. */
 function isSure(logits, confidence) {
   const f = Math.fround;
   const most = Math.max(...logits);
