@@ -29,7 +29,7 @@ Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The target that a recipe specifies, which is one class per sample by default.
+    """The target that a recipe specifies; by default, one class per sample.
 
     Attributes:
         each_step: whether each step has a class or values.

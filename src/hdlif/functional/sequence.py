@@ -5,8 +5,8 @@ backward pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the 
 
     g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1}.
 
-The backward pass therefore does not need the membranes. The forward pass saves χ with one bit per neuron and step, and
-v_{t-1} only if λ is learned.
+The backward pass therefore does not need the membrane potentials. The forward pass saves χ with one bit per neuron and
+step, and v_{t-1} only if λ is learned.
 """
 
 from collections.abc import Callable

@@ -180,9 +180,10 @@ def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Te
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the loss for the outputs [T, B, n] of all steps.
 
-    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). With a common target
-    and weights, each output is first multiplied by its step's weight, relative to the mean weight. If each step has its
-    own target, the loss is the mean, or weighted mean, of criterion(outputs_t, target_t) over the steps that count.
+    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). If the steps share one
+    target and have weights, each output is first multiplied by its step's weight divided by the mean weight. If each
+    step has its own target, the loss is the mean, or weighted mean, of criterion(outputs_t, target_t) over the steps
+    that count.
 
     >>> import torch
     >>> import torch.nn.functional as F

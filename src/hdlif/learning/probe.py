@@ -168,7 +168,7 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
 
 
 def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) -> Named:
-    """Return the gradient of every trainable parameter that a rule accumulates over one plan."""
+    """Return the gradients that a rule accumulates over one plan, for all trainable parameters."""
     # The network's own gradients are restored at the end.
     kept = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:

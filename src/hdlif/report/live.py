@@ -1,4 +1,4 @@
-"""Render an HTML page that runs a deployed image network on drawings by the user."""
+"""Render an HTML page that runs a deployed image network on the user's drawings."""
 
 import base64
 import gzip

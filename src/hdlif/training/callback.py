@@ -115,7 +115,7 @@ class Callback:
         """Called after each optimiser step; a batch may have several steps, or share a step with other batches."""
 
     def on_batch_end(self, training: Training) -> None:
-        """Called after each batch, with the batch included in the counters."""
+        """Called after each batch, once the counters include it."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
         """Return a context for each validation, which may change the network, for example to use averaged weights."""

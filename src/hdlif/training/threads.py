@@ -131,7 +131,7 @@ def warning_of_others() -> str | None:
 def rounds_for(updates: int, counts: int) -> int | None:
     """Return the number of rounds to time after the first round, or 0 if the first round decides.
 
-    Return None if a training run is too short even for one round.
+    Return None if a training run is too short for even one round.
     """
     if updates <= TOO_SHORT:
         return None

@@ -31,7 +31,7 @@ _MOST_HEADER = 100
 
 
 def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Return the time series in a .ts file as float32 [T, C], with their classes.
+    """Return the time series in a .ts file, each as float32 [T, C], and their classes.
 
     Raises:
         Unreadable: the file has another format, times or missing values, or a value that is not a finite float32.

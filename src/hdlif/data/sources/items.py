@@ -249,7 +249,7 @@ def encoded(x: Any, name: str) -> tuple[bytes, str]:
 
 
 def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return the pixels [H, W] or [H, W, 3] of an image with its channels first or last."""
+    """Return the pixels [H, W] or [H, W, 3] of a channels-first or channels-last image."""
     if array.ndim == 3:
         if array.shape[0] in MODES:
             array = array.transpose(1, 2, 0)

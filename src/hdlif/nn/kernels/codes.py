@@ -50,7 +50,7 @@ class CodedSpikes:
     way: Tensor | None = None
 
     def pool(self, window: tuple[int, int]) -> CodedSpikes | None:
-        """Return the means over adjacent windows, as sums of codes with a smaller step, without a graph.
+        """Return the means over adjacent windows as sums of codes with a smaller step. Autograd records no graph.
 
         Return None if a sum may exceed `MOST_CODE`, if the output is empty, or if the spikes have a graph.
         """

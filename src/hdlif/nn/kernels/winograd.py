@@ -74,7 +74,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 def gradients(
     x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of `x` and the weight, of which only the weight's gradient reads `x`."""
+    """Return the required gradients of `x` and the weight. Only the gradient of the weight depends on `x`."""
     dy = _channels_last(dy.detach().resolve_neg())
     dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None

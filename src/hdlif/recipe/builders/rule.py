@@ -1,4 +1,4 @@
-"""The section `rule`: learning rules, and the loss that they minimise."""
+"""The `rule` section: learning rules and the loss that they minimise."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
     """Return a recipe with the same layers, ReLU in place of neurons, and a single time step (T = 1).
 
     Data, augmentation, optimiser, epochs and loss do not change. The form "ordinary" has float weights and activations.
-    The form "low-bit" has weights and activations with as many bits as the recipe's weights and spikes.
+    In the form "low-bit", weights and activations have the bit widths of the recipe's weights and spikes.
 
     Raises:
         RecipeError: the samples change in time, or `form` is "low-bit" and neither weights nor spikes are quantised.
