@@ -22,7 +22,7 @@ NOT_RUN = {
     "fetches": ("hdlif data get", "hdlif models get digits_hdlif --from"),
     "a network and readings of one's own": ("hdlif adapt tracker",),
     "a server": ("hdlif serve",),
-    "a microphone, and another network": ("arecord", "hdlif run motion"),
+    "a microphone, a sensor, and another network": ("arecord", "sensor", "hdlif run motion"),
     "half a minute": ("hdlif doctor", "hdlif coherence"),
     "a file of another library": ("hdlif import theirs",),
     "writes below the home folder, or into the shell": ("hdlif completion fish", "eval"),
