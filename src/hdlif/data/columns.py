@@ -26,7 +26,7 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for data that are stored as rows of a table.
+    """A request for data stored as table rows.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
@@ -44,7 +44,7 @@ class Tabular(Placed):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
-        """Return an existing absolute path, or raise `DataError`. Raises `ValueError` if a size is set."""
+        """Return an existing absolute path, or raise `DataError`. Raises `ValueError` if `size` is set."""
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")

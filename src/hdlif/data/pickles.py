@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 @dataclass(slots=True)
 class Record:
-    """The name, arguments and state of a pickled object, which are read without running code of the object's class."""
+    """The name, arguments and state of a pickled object, which are read without running the class's code."""
 
     name: str
     arguments: tuple[Any, ...]

@@ -123,7 +123,7 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
 
 
 def part_named(path: str) -> Part | None:
-    """Return the last split that a path contains, such as validation for "instances_val2017.json"."""
+    """Return the last split named in a path, such as validation for "instances_val2017.json"."""
     words = re.findall("[a-z]+", path.lower())
     return next((PART_FOLDERS[word] for word in reversed(words) if word in PART_FOLDERS), None)
 

@@ -1,8 +1,8 @@
 """Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet lazily from folders or shards.
 
-Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image. Building the index of the shards takes
-one pass over the headers, and the index is stored next to the shards as `INDEX`. If the name, size or modification time
-of a shard changes, hdlif rebuilds the index.
+Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image. The index of the shards is built in one
+pass over the headers and stored next to the shards as `INDEX`. If the name, size or modification time of a shard
+changes, hdlif rebuilds the index.
 """
 
 import contextlib
@@ -315,7 +315,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the stored index if it matches `state` and the sizes of the shards, or None if not."""
+    """Return the stored index if it matches `state` and the sizes of the shards, and None otherwise."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
