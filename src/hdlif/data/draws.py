@@ -108,8 +108,7 @@ def part_generator(draw: int, part: int) -> torch.Generator:
 
 
 def _mix(bits: Bits) -> Bits:
-    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits
-    on average.
+    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection. Each input bit flips about half of the output bits.
 
     The function applies the following operations to z, modulo 2**64:
 

@@ -70,8 +70,7 @@ def _moved_one(x: Tensor, y: Tensor, transform: Any, located: Located) -> tuple[
 
 
 def clipped(boxes: Tensor, height: int, width: int, count: int) -> Tensor:
-    """Clip boxes [m, 5] to an image, drop boxes with a side shorter than `MIN_SIDE`, and pad the result to [count,
-    5]."""
+    """Clip boxes [m, 5] to an image, drop boxes with a side below `MIN_SIDE`, and pad the result to [count, 5]."""
     corners = boxes[:, 1:].clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
     kept = ((corners[:, 2:] - corners[:, :2]) >= MIN_SIDE).all(1)
     padded = boxes.new_full((count, 5), -1.0)
@@ -121,8 +120,7 @@ def resized_crop(height: int, width: int) -> Any:
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:
-    """Return a RandomAffine that zooms by a factor of 1/`largest` to `largest` and shifts by up to 1/10 of each
-    side."""
+    """Return a RandomAffine with zoom factors from 1/`largest` to `largest` and shifts of up to 1/10 of each side."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 

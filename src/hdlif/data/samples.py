@@ -256,8 +256,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each batch, prefetched by `workers` processes, in pinned memory if a GPU is
-        available."""
+        """Yield each batch's `sequence`, prefetched by `workers` processes, in pinned memory if a GPU is available."""
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
