@@ -67,7 +67,7 @@ def serve(
 ) -> signal.Signals | None:
     """Serve model files until a signal arrives, and return the signal.
 
-    On SIGTERM or SIGINT, the server finishes the requests in flight before exiting, but a second signal ends it
+    On SIGTERM or SIGINT, the server finishes the requests in flight before exiting; a second signal ends the server
     immediately. SIGHUP reloads all model files.
 
     Args:
