@@ -180,8 +180,8 @@ class AttentionBlockII(AttentionBlockI):
     With c1 = att1(h + bn1(conv1(act1(h)))), the block computes y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h).
 
     In a block that changes the shape, c1 = att1(bn1(conv1(act1(h)))). In any other block, two paths lead from `h` to
-    `y`, so each block scales the stream by 1 + gate1·gate2. The factor 1 + gate1·gate2 is about 1¼ if both gates are ½,
-    and is at most 2.
+    `y`, so each block scales the stream by 1 + gate1·gate2. The factor 1 + gate1·gate2 is 1¼ if both gates are ½, and
+    at most 2.
 
     `AttentionBlockI` has an example.
 
