@@ -33,7 +33,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform for training samples, and the properties that determine how `hdlif` applies the transform.
+    """A transform for training samples, with properties that determine how `hdlif` applies it.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):

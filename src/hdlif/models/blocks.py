@@ -265,10 +265,10 @@ class Network(Temporal):
 
 
 class OwnNetwork(Temporal):
-    """A wrapper that turns any sequence or temporal module into a network.
+    """A wrapper that turns any `Sequential` or `Temporal` module into a network.
 
-    The wrapper is called like `Network`, and maps samples [K, B, ...] or [1, B, ...] to logits [K, B, classes, ...].
-    The parameter names of the wrapped module get the prefix `network`.
+    The wrapper is called like `Network` and maps samples [K, B, ...] or [1, B, ...] to logits [K, B, classes, ...]. The
+    parameter names of the wrapped module get the prefix `network`.
 
     >>> import torch
     >>> from torch import nn

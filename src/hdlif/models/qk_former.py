@@ -146,8 +146,8 @@ def qk_former(
 
     Stage i has `width`·2^i channels. Each stage begins with the patch embedding "embed", which is a `PreActBlock` with
     the stage's stride in the first 3x3 convolution. After the embedding, stage i has `blocks[i]` pairs of a
-    `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the mean over the last map is the
-    input of the classifier. With default arguments and 10 classes, the network has 722,122 weights and biases.
+    `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the classifier receives the mean over
+    the last map. With default arguments and 10 classes, the network has 722,122 weights and biases.
 
     Temporal truncation changes the gradient slightly more than in a ResNet. In the untrained network of
     `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0

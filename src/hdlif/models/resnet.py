@@ -295,7 +295,7 @@ def resnet19(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a ResNet-19 with stages of 3, 3 and 2 blocks and a hidden neuron layer before the classifier.
+    """Return a ResNet-19 with stages of 3, 3 and 2 blocks, and with a hidden neuron layer before the classifier.
 
     With the CIFAR stem, 32x32 images, width 128 and hidden 256, the network has 1,409,280 neurons in 17 layers.
 

@@ -137,7 +137,7 @@ class Network:
 
 
 def _run(session: Session, confidence: float | None, batch: Sequence[Floats]) -> Sequence[Floats | Early | Exception]:
-    """Return the outputs of each job, bit-identical to those of the job run alone."""
+    """Return the outputs of each job, bit-identical to the outputs when the job runs alone."""
     x, ends = np.concatenate(batch, axis=1) if len(batch) > 1 else batch[0], np.cumsum([x.shape[1] for x in batch])[:-1]
     try:
         if confidence is not None:

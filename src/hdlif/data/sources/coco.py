@@ -89,7 +89,8 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
 
 
 def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Annotations:
-    """Read COCO files that list the same categories. File or folder names may contain the split (train, val or test).
+    """Read COCO files, which must all list the same categories. File or folder names may contain the split (train, val
+    or test).
 
     Args:
         root: the folder of the data.

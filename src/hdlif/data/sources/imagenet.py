@@ -51,7 +51,7 @@ class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised to x = (augmented pixels / 255 - mean) / std.
 
     Without the augmentation `random_resized_crop`, the shorter side of an image is resized to `short_side` (bilinear,
-    antialiased), and the centre is cropped. `places` [N] contains the index of each sample in `source`.
+    antialiased), followed by a centre crop. `places` [N] contains the index of each sample in `source`.
     """
 
     costly = True

@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """A collector for the XML texts of an image and its objects."""
+    """A parser target that collects the XML text of an image and its objects."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
