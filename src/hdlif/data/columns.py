@@ -176,7 +176,7 @@ def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, 
 
 
 def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted: Wanted) -> None:
-    """Raise `DataError` if a label is neither 1 nor 0."""
+    """Raise `DataError` if a label is neither 0 nor 1."""
     if wanted.labels is not None and len(odd := np.argwhere(~np.isin(learned, (0, 1)))):
         row, column = odd[0]
         raise DataError(

@@ -148,7 +148,7 @@ def check_folder(root: Path, fix: str) -> None:
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
     """Return the split of each subfolder named "train", "val" or "test", with training first.
 
-    The result is empty unless "train" exists, either alone or with another split.
+    The result is empty if "train" is missing or is the only split among other folders.
     """
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):

@@ -92,7 +92,7 @@ class Images(_InMemory):
 
 
 class SeriesSamples(_InMemory):
-    """Labelled time series or table rows in memory, as float32 [N, C, T, 1]."""
+    """Labelled in-memory time series or table rows, as float32 [N, C, T, 1]."""
 
     DTYPE, WHOLE = torch.float32, 1
 

@@ -297,7 +297,7 @@ def resnet19(
 ) -> Network:
     """Return a ResNet-19 with stages of 3, 3 and 2 blocks, and with a hidden neuron layer before the classifier.
 
-    With the CIFAR stem, 32x32 images, width 128 and hidden 256, the network has 1,409,280 neurons in 17 layers.
+    With the CIFAR stem, 32x32 images, `width` 128 and `hidden` 256, the network has 1,409,280 neurons in 17 layers.
 
     >>> import torch
     >>> from hdlif.models import resnet19

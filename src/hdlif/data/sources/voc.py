@@ -63,7 +63,7 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return the size (width, height) of an image, which is None if unknown, and the boxes of the image.
+    """Return the size (width, height) of an image, or None if unknown, and the boxes of the image.
 
     Corners are not changed. Object parts and flags such as "difficult" are ignored.
 
