@@ -169,7 +169,7 @@ def _silence_log() -> None:
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return the larger of the image and TIFF tile sizes per side, because libtiff always decodes complete tiles."""
+    """Return the sides of an image, or of its TIFF tiles if larger, because libtiff always decodes complete tiles."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 

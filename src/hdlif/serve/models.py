@@ -131,7 +131,7 @@ class Network:
 
     @property
     def kind(self) -> str:
-        """Return the kind of the network's inputs."""
+        """Return the network's input kind."""
         record = self.session.input
         return "sound" if record.sound is not None else record.kind
 

@@ -184,7 +184,7 @@ class _Patience:
 
 
 class Reader:
-    """A reader of request bodies.
+    """A reader for request bodies.
 
     Args:
         room: memory for bodies, converted data and responses.
