@@ -33,7 +33,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform for training samples, and the properties that determine how `hdlif` applies the transform.
+    """A transform for training samples, with properties that determine how `hdlif` applies it.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):
@@ -104,12 +104,12 @@ def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
 
 
 def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
-    """Convert 32 random bits to an offset between -`most` and `most`, distributed uniformly to within 1 in 10**6."""
+    """Convert 32 random bits to an offset from -`most` to `most`, uniform to within 1 in 10**6."""
     return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Set a square of `side` x `side` pixels around a random pixel of each image to 0, as in Cutout."""
+    """Zero a square of `side` x `side` pixels around a random pixel of each image, as in Cutout."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -123,8 +123,8 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
     """Apply two transforms, drawn with replacement from roll, rotation and cutout, to all channels of each sample.
 
-    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation turns the maps by up to 30 degrees with
-    nearest-neighbour interpolation, and pads with zeros. A cutout zeroes a square whose side is a third of the image's
+    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation is by up to 30 degrees, with
+    nearest-neighbour interpolation and zero padding. A cutout zeroes a square whose side is a third of the image's
     width.
     """
     turns = expanded(bits, 4)
@@ -198,14 +198,14 @@ def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Multiply each normalised channel of a time series by a random factor 1 + σ·n, with normally distributed n."""
+    """Multiply each normalised channel of a time series by a random factor 1 + σ·n, where n is standard normal."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
     """Rotate raw time series from three-channel sensors (x, y and z) in space.
 
-    All sensors in a sample are rotated by |σ·n| radians about the random vector σ·n, with normally distributed n.
+    All sensors in a sample are rotated by |σ·n| radians about the random vector n, whose entries are standard normal.
     Raises `DataError` unless the number of channels is a multiple of three.
     """
     if x.shape[1] % AXES:
@@ -310,8 +310,8 @@ class OwnTransform:
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
     """Return an augmentation that applies `transform`, which may have the attributes `normalised` and `costly`.
 
-    Transforms from torchvision.transforms.v2 also move label maps and boxes. A custom transform leaves label maps and
-    boxes unchanged if its attribute `keeps_places` is true.
+    Transforms from torchvision.transforms.v2 are also applied to label maps and boxes. A custom transform leaves label
+    maps and boxes unchanged if its attribute `keeps_places` is true.
     """
     return Augmentation(
         OwnTransform(transform, name, takes_generator),

@@ -26,7 +26,7 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for data that are stored as rows of a table.
+    """A request for data stored as table rows.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
@@ -44,7 +44,7 @@ class Tabular(Placed):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
-        """Return an existing absolute path, or raise `DataError`. Raises `ValueError` if a size is set."""
+        """Return an existing absolute path, or raise `DataError`. Raises `ValueError` if `size` is set."""
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")
@@ -176,7 +176,7 @@ def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, 
 
 
 def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted: Wanted) -> None:
-    """Raise `DataError` if a label is neither 1 nor 0."""
+    """Raise `DataError` if a label is neither 0 nor 1."""
     if wanted.labels is not None and len(odd := np.argwhere(~np.isin(learned, (0, 1)))):
         row, column = odd[0]
         raise DataError(

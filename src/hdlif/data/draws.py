@@ -1,4 +1,4 @@
-"""Counter-based random numbers, which do not depend on a stored generator state.
+"""Counter-based random numbers that need no stored generator state.
 
 The random bits mix(mix(mix(mix(seed) + epoch) + stream) + index) do not depend on batch size, worker or earlier draws.
 """
@@ -56,7 +56,7 @@ def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bi
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """Divide `n` samples in random order into the batches of one epoch, and return index tensors [batch_size].
+    """Shuffle `n` samples, divide them into the batches of one epoch, and return index tensors [batch_size].
 
     The order of the samples depends only on (seed, epoch). The last batch is shorter if `batch_size` does not divide
     `n`.
@@ -88,7 +88,7 @@ def many_left_out(left: int, n: int) -> bool:
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` with which full batches omit less than a tenth of `n` samples.
+    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)
@@ -108,7 +108,7 @@ def part_generator(draw: int, part: int) -> torch.Generator:
 
 
 def _mix(bits: Bits) -> Bits:
-    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits.
+    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection. Each input bit flips about half of the output bits.
 
     The function applies the following operations to z, modulo 2**64:
 

@@ -1,8 +1,8 @@
 """Cache the frames of event-camera recordings, and write a manifest of the recordings.
 
 The manifest ROOT/SET/hdlif_split.json contains the split and the SHA-256 of every file. The folder ROOT/hdlif_frames/
-contains one array of frames for each data set and set of conversion settings. The file name of each array of frames
-contains a digest of everything that determines the frames.
+contains one array of frames for each combination of data set and conversion settings. The file name of each array of
+frames contains a digest of everything that determines the frames.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    """An event-camera data set on disk, in which clips of the same file are adjacent."""
+    """An event-camera data set on disk, in which clips from the same file are adjacent."""
 
     name: str
     folder: Path

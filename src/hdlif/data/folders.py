@@ -1,10 +1,10 @@
 """List files from class folders (ROOT/CLASS/ or ROOT/PART/CLASS/) or from a table of targets.
 
-Class folders may contain subfolders. Symbolic links are followed, but a cycle of links raises an error. Files and
-folders whose names start with a dot are skipped. Files with unsupported suffixes are counted but not listed.
+Class folders may contain subfolders. Symbolic links are followed, but cyclic links raise an error. Files and folders
+whose names start with a dot are skipped. Files with unsupported suffixes are counted but not listed.
 
 A table of targets is a .csv or .parquet file with one row per sample file. The column "file" contains the exact path of
-each file, relative to the folder and with / as separator. The other columns of the table contain classes, values or
+each file, relative to the folder, with / as the separator. The other columns of the table contain classes, values or
 labels. Optional columns contain the split ("part": train, val or test) and the group of each file.
 """
 
@@ -148,7 +148,7 @@ def check_folder(root: Path, fix: str) -> None:
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
     """Return the split of each subfolder named "train", "val" or "test", with training first.
 
-    The result is empty unless "train" exists, either alone or with another split.
+    The result is empty if "train" is missing or is the only split among other folders.
     """
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):

@@ -1,6 +1,6 @@
 """Transform images together with their label maps or boxes.
 
-A label map is an int64 array [H, W] of classes or object numbers, with `IGNORED` at pixels that are not evaluated. Data
+A label map is an int64 array [H, W] of class or object numbers, with `IGNORED` at pixels that are not evaluated. Data
 sets may store label maps as int16. Boxes are a float32 array [M, 5] of rows (class, x0, y0, x1, y1) in input pixels,
 with -1 in padding rows.
 """
@@ -45,7 +45,7 @@ def check_located(labels: Tensor, located: Located) -> None:
 def moved(x: Tensor, y: Tensor, bits: Bits, *, together: Together, located: Located) -> tuple[Tensor, Tensor]:
     """Transform images [B, C, H, W] and targets [B, ...], with torch's generator seeded by each image's bits.
 
-    Boxes are clipped to the image, and are dropped if a clipped side is shorter than `MIN_SIDE`.
+    Boxes are clipped to the image and dropped if a clipped side is shorter than `MIN_SIDE`.
     """
     transform = together(*x.shape[-2:])
     pairs = seeded(lambda pair: _moved_one(*pair, transform, located), list(zip(x, y, strict=True)), bits)
@@ -120,7 +120,7 @@ def resized_crop(height: int, width: int) -> Any:
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:
-    """Return a RandomAffine that zooms by 1/`largest` to `largest` and shifts by up to 1/10 of each side."""
+    """Return a RandomAffine with zoom factors from 1/`largest` to `largest` and shifts of up to 1/10 of each side."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -138,8 +138,8 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
     """Move a view across each image, and return the pixels and boxes inside the view at each time step.
 
     The upper left corner of the view moves in a straight line at constant speed from point a to point b. At step t, the
-    corner of the view is at the pixel nearest to a + (b - a)·t/(T - 1). Points a and b are drawn uniformly at random,
-    such that the view is always inside the image.
+    corner of the view is at the pixel nearest to a + (b - a)·t/(T - 1). Points a and b are drawn uniformly from all
+    positions that keep the view inside the image.
 
     >>> import numpy as np
     >>> import torch

@@ -1,4 +1,4 @@
-"""Store images as bytes, and time series or table rows as float32, in memory."""
+"""In-memory samples: images as bytes, and time series and table rows as float32."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -14,7 +14,7 @@ from hdlif.inputs import fitting
 
 
 class _InMemory(Samples):
-    """Base class for samples [N, C, ...] in memory that are normalised per channel."""
+    """Base class for in-memory samples [N, C, ...] that are normalised per channel."""
 
     DTYPE: ClassVar[torch.dtype]
     WHOLE: ClassVar[int]
@@ -44,7 +44,7 @@ class _InMemory(Samples):
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples, with augmentation and frames unchanged."""
+        """Return the first `count` samples, with the same augmentation and frames."""
         return self._changed(values=self.values[:count], labels=self.labels[:count])
 
     def read(self, indices: Tensor) -> Tensor:
@@ -85,14 +85,14 @@ class Images(_InMemory):
         return self.values
 
     def resized(self, size: int) -> Self:
-        """Return the images resized to `size` x `size`, with augmentation and frames unchanged."""
+        """Return the images resized to `size` x `size`, with the same augmentation and frames."""
         from torchvision.transforms.v2 import functional as F
 
         return self._changed(values=F.resize(self.values, [size, size], antialias=True))
 
 
 class SeriesSamples(_InMemory):
-    """Labelled time series or table rows in memory, as float32 [N, C, T, 1]."""
+    """Labelled in-memory time series or table rows, as float32 [N, C, T, 1]."""
 
     DTYPE, WHOLE = torch.float32, 1
 
@@ -112,7 +112,7 @@ def sets_in_memory(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Create data sets from three pairs of raw samples and labels, with augmentation of the training samples only."""
+    """Create data sets from three pairs of raw samples and labels, augmenting only the training samples."""
     train, validation, test = parts
     channels, height, width = train[0].shape[1:]
     return DataSets(

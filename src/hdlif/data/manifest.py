@@ -1,4 +1,4 @@
-"""Samples of the user's own data, and the manifest of files that a training run stores."""
+"""Samples of the user's own data, and the file manifest that a training run stores."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample from a source.
+    """A sample from a data source.
 
     Attributes:
         name: path of the file below the root, with / as separator, or the place of the sample in a file.

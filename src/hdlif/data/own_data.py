@@ -32,7 +32,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples found at a path, which have not been read yet, and the source of their bytes.
+    """The samples found at a path, before they are read, and the source of their bytes.
 
     Attributes:
         parts: parts that are already separate, for example in their own folders.

@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 @dataclass(slots=True)
 class Record:
-    """The name, arguments and state of a pickled object, which are read without running code of the object's class."""
+    """The name, arguments and state of a pickled object, which are read without running the class's code."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -86,7 +86,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
-    """Return the data in a pickle, in which arrays can be read with `integers`, `numbers` and `items`.
+    """Return the data in a pickle; read arrays in the data with `integers`, `numbers` and `items`.
 
     Args:
         records: functions and classes, as "module.name", whose results are read as `Record`s.

@@ -166,7 +166,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 def as_samples(given: object, name: str) -> Samples:
     """Convert training data to `Samples`.
 
-    Pairs of tensors and map-style data sets are converted to inputs that are constant over time.
+    Inputs from pairs of tensors and map-style data sets are constant over time.
 
     >>> import torch
     >>> from hdlif.data import as_samples

@@ -189,7 +189,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return len(self.labels)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples, with augmentation and frames unchanged."""
+        """Return the first `count` samples, with the same augmentation and frames."""
         return self._changed(labels=self.labels[:count])
 
     def plain(self) -> Self:
@@ -241,7 +241,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Names of the augmentations that `read` itself applies."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Return `x` as float32 [C, H, W], and the target, which is an integer if it is a class."""
+        """Return `x` as float32 [C, H, W] and the target, with classes as integers."""
         x, y = self.batch(torch.tensor([index]))
         return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
@@ -256,7 +256,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each batch, prefetched by `workers` processes, in pinned memory if a GPU exists."""
+        """Yield each batch's `sequence`, prefetched by `workers` processes, in pinned memory if a GPU is available."""
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
@@ -334,7 +334,7 @@ class Together(Samples):
 
 @dataclass(frozen=True)
 class DataSets:
-    """Three disjoint sets of samples with the same scaling, of which only `train` is augmented.
+    """Three disjoint sets of samples with the same scaling; only `train` is augmented.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200)

@@ -65,7 +65,7 @@ class Shares:
 
     @property
     def named(self) -> dict[Part, tuple[str, ...]]:
-        """The names of the groups that are listed for each split."""
+        """The group names listed for each split."""
         return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
 
     @property
@@ -304,7 +304,7 @@ SPLIT_SEED = 0
 
 
 def fixed_permutation(n: int) -> Tensor:
-    """Return a permutation of 0 to n-1, int64 [n], that depends only on n.
+    """Return a permutation of 0 to n-1 as int64 [n], which depends only on n.
 
     Validation samples are taken from the end, so a larger validation set contains every smaller one.
     """

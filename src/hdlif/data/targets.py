@@ -160,7 +160,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Compute each column's mean and standard deviation (1 for constants) from exact sums, to 6 significant digits."""
+    """Compute each column's mean and standard deviation (1 if constant) from exact sums, to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):

@@ -21,7 +21,7 @@ IGNORED = -1
 def fitted(
     image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str, mean: Sequence[float] = ()
 ) -> Pixels:
-    """Return the pixels of an image with a mode from `MODES`, resized to `shape` [C, H, W] if necessary.
+    """Return the pixels of an image whose mode is in `MODES`, resized to `shape` [C, H, W] if necessary.
 
     Args:
         resize: the filter: "nearest", "bilinear" or "bicubic"; the last two are antialiased.
@@ -64,7 +64,7 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 
 
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
-    """Return the left, top, right and bottom of the area that an input of size `target` covers, in image pixels.
+    """Return the edges (left, top, right, bottom) of the area that an input of size `target` covers, in image pixels.
 
     With letterboxing, the covered area is larger than the image. A point at fractions (f, g) of the input's width and
     height corresponds to (left + f·(right - left), top + g·(bottom - top)).
@@ -138,7 +138,7 @@ def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the left, top, right and bottom of the largest centred rectangle with the aspect ratio of `target`.
+    """Return the edges (left, top, right, bottom) of the largest centred rectangle with the aspect ratio of `target`.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)
@@ -160,7 +160,7 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """Return the input for each step, given an image [C, H, W] and a value of `graph.graph.FRAMINGS` as `frames`.
+    """Return the input for each step, given an image [C, H, W] and `frames`, a value of `graph.graph.FRAMINGS`.
 
     The result has the shape [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows
     are presented from top to bottom, and pixels row by row.

@@ -1,7 +1,7 @@
 """Read an untrusted NIR file into a tree of dictionaries, arrays, numbers and strings.
 
-The sizes of values are checked before reading. Links and values stored in other files raise an error. The HDF5 library
-may crash or hang on damaged bytes, so it runs in a separate process.
+The size of each value is checked before reading. Soft links, external links and external values raise an error. The
+HDF5 library may crash or hang on damaged bytes, so it runs in a separate process.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Compute the properties of generated memory tasks from the arguments of the tasks.
+"""Compute the properties of generated memory tasks from their arguments.
 
 The fields of `DelayedXor`, `Copy` and `MackeyGlass` are the arguments of `data` in a recipe. `hdlif.data` generates the
 samples.

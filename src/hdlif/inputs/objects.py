@@ -19,10 +19,10 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
     """Compute each pixel's object number (0 for no object) from the logits of "background", "boundary" and "inside".
 
     The method is a watershed transform of the softmax probability p of the class "inside". At each level in `LEVELS`,
-    existing objects grow over adjacent pixels with p above the level. All other connected components with at least
-    `least` pixels become new objects; at the last level, components of any size do. Finally, objects grow over the
-    foreground, in which the probability of the background is below one half. Each foreground component without an
-    object becomes a new object, and objects with fewer than `least` pixels are dropped.
+    existing objects grow over adjacent pixels where p is above the level. All other connected components with at least
+    `least` pixels become new objects; at the last level, components of any size become objects. Finally, objects grow
+    over the foreground, in which the probability of the background is below one half. Each foreground component without
+    an object becomes a new object, and objects with fewer than `least` pixels are dropped.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of

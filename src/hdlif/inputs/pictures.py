@@ -108,7 +108,7 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """The number of channels, which is 1 for a greyscale image and 3 for any other, including palette images."""
+        """The number of channels: 1 for greyscale images, and 3 for all others, including palette images."""
         return 1 if self.mode in _GREY else 3
 
 
@@ -169,7 +169,7 @@ def _silence_log() -> None:
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return the size of an image, or of a larger TIFF tile because libtiff always decodes complete tiles."""
+    """Return the sides of an image, or of its TIFF tiles if larger, because libtiff always decodes complete tiles."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 

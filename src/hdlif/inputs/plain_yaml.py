@@ -2,7 +2,7 @@
 
 Values follow the core schema of YAML 1.2: `1e-3` is a number, and `yes`, `off` and `010` are text. Tags, aliases,
 repeated keys, integers of more than 64 bits and unpaired surrogates raise an error. Text with more than `MOST_DEPTH`
-levels or `MOST_BYTES` bytes also raises an error.
+levels of nesting or `MOST_BYTES` bytes also raises an error.
 """
 
 import json

@@ -86,8 +86,8 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Decode EVT 3.0, in which time, row and column are written only when they change.
 
-    An event is either a word with x and polarity, or a bit in a vector. A vector has 12 or 8 bits, each of which is set
-    if a pixel has an event. The first vector begins at the base pixel, and each later vector begins after the previous
+    An event is either a word with x and polarity, or a bit in a vector. A vector has 12 or 8 bits, one per pixel, and
+    each set bit is an event. The first vector begins at the base pixel, and each later vector begins after the previous
     vector. The time has 24 bits, split over two words, and wraps around at 2^24. Events that precede the first time or
     the first row are omitted.
     """

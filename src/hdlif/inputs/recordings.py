@@ -1,6 +1,6 @@
 """Read event-camera files.
 
-The formats N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays have built-in readers. AEDAT 4 and HDF5
+hdlif has built-in readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 and HDF5
 require the packages tonic and h5py, which are in an optional extra because tonic is licensed under the GPL.
 """
 
@@ -279,9 +279,9 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 def read_recording(path: Path, content: bytes) -> Events:
     """Return the events in the content of a file, whose format is determined by the suffix of `path`.
 
-    Reading a file takes at most `MEMORY` times its size in memory, with three exceptions. For AEDAT 4 and HDF5, there
-    is no memory limit. For .npz files, the limit is `inputs.MOST_BYTES` bytes per array. For EVT 3.0, the limit is 50
-    times the file size, plus 100 bytes per event in vectors (up to `MOST_EVENTS`).
+    Reading a file takes memory of at most `MEMORY` times the file size, with three exceptions. AEDAT 4 and HDF5 have no
+    memory limit. For .npz files, the limit is `inputs.MOST_BYTES` bytes per array. For EVT 3.0, the limit is 50 times
+    the file size, plus 100 bytes per event in vectors (up to `MOST_EVENTS`).
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

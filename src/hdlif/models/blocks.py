@@ -180,8 +180,8 @@ class AttentionBlockII(AttentionBlockI):
     With c1 = att1(h + bn1(conv1(act1(h)))), the block computes y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h).
 
     In a block that changes the shape, c1 = att1(bn1(conv1(act1(h)))). In any other block, two paths lead from `h` to
-    `y`, so each block scales the stream by 1 + gate1·gate2. The factor 1 + gate1·gate2 is about 1¼ if both gates are ½,
-    and is at most 2.
+    `y`, so each block scales the stream by 1 + gate1·gate2. The factor 1 + gate1·gate2 is 1¼ if both gates are ½, and
+    at most 2.
 
     `AttentionBlockI` has an example.
 
@@ -265,10 +265,10 @@ class Network(Temporal):
 
 
 class OwnNetwork(Temporal):
-    """A wrapper that turns any sequence or temporal module into a network.
+    """A wrapper that turns any `Sequential` or `Temporal` module into a network.
 
-    The wrapper is called like `Network`, and maps samples [K, B, ...] or [1, B, ...] to logits [K, B, classes, ...].
-    The parameter names of the wrapped module get the prefix `network`.
+    The wrapper is called like `Network` and maps samples [K, B, ...] or [1, B, ...] to logits [K, B, classes, ...]. The
+    parameter names of the wrapped module get the prefix `network`.
 
     >>> import torch
     >>> from torch import nn

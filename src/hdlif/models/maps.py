@@ -175,7 +175,7 @@ def unet(
 
 
 class _Wires:
-    """A builder for the children and lines of the body of a network."""
+    """A builder for the children and lines of a network body."""
 
     def __init__(
         self,

@@ -21,9 +21,9 @@ class QKAttention(Temporal):
     The block computes s = act(h), Q = q_act(q_bn(q_conv(s))), K = k_act(k_bn(k_conv(s))), a = a_act(sum(Q)) and y =
     bn(conv(K where a > 0, else 0)) + h.
 
-    Token attention sums over the channels of each head, and has one gate per head and token, [K, B, heads, H, W].
-    Channel attention sums over the tokens, and has one gate per channel, [K, B, C]. All convolutions are 1x1. Spikes
-    are never multiplied by spikes, and the cost does not grow with the square of the number of tokens.
+    Token attention sums over the channels of each head and has one gate per head and token, [K, B, heads, H, W].
+    Channel attention sums over the tokens and has one gate per channel, [K, B, C]. All convolutions are 1x1. Spikes are
+    never multiplied by spikes, and the cost is not quadratic in the number of tokens.
 
     >>> import torch
     >>> from hdlif.models import Place, QKAttention
@@ -146,14 +146,14 @@ def qk_former(
 
     Stage i has `width`·2^i channels. Each stage begins with the patch embedding "embed", which is a `PreActBlock` with
     the stage's stride in the first 3x3 convolution. After the embedding, stage i has `blocks[i]` pairs of a
-    `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the mean over the last map is the
-    input of the classifier. With default arguments and 10 classes, the network has 722,122 weights and biases.
+    `QKAttention` and an `MLPBlock`. The stream between blocks is real-valued, and the classifier receives the mean over
+    the last map. With default arguments and 10 classes, the network has 722,122 weights and biases.
 
     Temporal truncation changes the gradient slightly more than in a ResNet. In the untrained network of
     `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0
     to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.996 to
-    0.997. The fraction of open attention gates in the untrained network is 0.59 for tokens and 0.98 for channels. With
-    LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
+    0.997. The fraction of open attention gates in the untrained network is 0.59 for token attention and 0.98 for
+    channel attention. With LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former

@@ -21,7 +21,7 @@ StemFactory = Callable[[int, int], nn.Module]
 
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
-    """Return a stem at full resolution with a 3x3 convolution in fp32 and a batch norm.
+    """Return a full-resolution stem with a 3x3 convolution (fp32) and a batch norm.
 
     >>> import torch
     >>> from hdlif.models import cifar_stem, imagenet_stem
@@ -226,11 +226,11 @@ def reversible_resnet(
     stem: StemFactory = cifar_stem,
     grid: float | None = GRID,
 ) -> Network:
-    """Return a reversible ResNet, for which the memory of STBP grows with the number of stages, not of blocks.
+    """Return a reversible ResNet, for which the memory of STBP grows with the number of stages, not blocks.
 
     Stage i has `blocks[i]` blocks with `width`·2^i channels. The first block of each later stage, "down", is an
-    ordinary `PreActBlock` that halves the sides of the map. All other blocks in a stage are `ReversibleBlock`s in
-    "blocks".
+    ordinary `PreActBlock` that halves the sides of the map. All other blocks in a stage are `ReversibleBlock`s in the
+    child "blocks".
 
     >>> import torch
     >>> from hdlif.models import reversible_resnet
@@ -295,9 +295,9 @@ def resnet19(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a ResNet-19 with stages of 3, 3 and 2 blocks and a hidden neuron layer before the classifier.
+    """Return a ResNet-19 with stages of 3, 3 and 2 blocks, and with a hidden neuron layer before the classifier.
 
-    With the CIFAR stem, 32x32 images, width 128 and hidden 256, the network has 1,409,280 neurons in 17 layers.
+    With the CIFAR stem, 32x32 images, `width` 128 and `hidden` 256, the network has 1,409,280 neurons in 17 layers.
 
     >>> import torch
     >>> from hdlif.models import resnet19

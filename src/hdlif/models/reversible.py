@@ -3,7 +3,7 @@
 The two streams of currents at the input of a block can be recomputed from the output of the block. The backward pass
 therefore needs no stored inputs, and memory use does not grow with depth.
 
-Hooks inside the blocks run without a graph in the forward pass and run again in the backward pass. To monitor a
+Hooks inside the blocks run twice: without autograd in the forward pass, and again in the backward pass. To monitor a
 reversible network, pass measures with the steps instead of using hooks, or keep the graphs (`carrying`).
 """
 
@@ -73,10 +73,10 @@ class ReversibleBlock(Temporal):
     Each of f and g consists of a neuron layer, a 3x3 convolution and a batch norm on C/2 channels. Random layers are
     not allowed in f and g.
 
-    In floating point, (y1 - f) + f differs slightly from y1. A neuron near its threshold may therefore fire in only one
-    of the forward and backward passes. To prevent such mismatches between the two passes, x, f and g are rounded to a
-    grid. In float32, sums on the grid and the inverse are exact for currents of up to 2^24 grid steps. With a grid step
-    of 2^-16, currents of up to 2^8 are therefore exact.
+    In floating point, (y1 - f) + f differs slightly from y1. A neuron near its threshold may therefore fire in the
+    forward pass but not in the backward pass, or vice versa. To prevent such mismatches between the two passes, x, f
+    and g are rounded to a grid. In float32, sums on the grid and the inverse are exact for currents of up to 2^24 grid
+    steps. With a grid step of 2^-16, currents of up to 2^8 are therefore exact.
 
     >>> import torch
     >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential
@@ -141,10 +141,10 @@ class ReversibleBlock(Temporal):
 class ReversibleSequential(Sequential):
     """A sequence of `ReversibleBlock`s with the same gradients as a `Sequential`, but in constant memory.
 
-    For each chunk, only the output of the last block and the state before the chunk are stored, for any number of
-    blocks. The backward pass reruns the branches f and g from the last block to the first. Each branch reruns with the
-    state, held weights, mode and precision of the forward pass. Reruns take the measures again, but do not change
-    buffers. The streams are float32 or wider.
+    For each chunk, only the output of the last block and the state before the chunk are stored, regardless of the
+    number of blocks. The backward pass reruns the branches f and g from the last block to the first. Each branch reruns
+    with the state, held weights, mode and precision of the forward pass. Reruns take the measures again, but do not
+    change buffers. The streams are float32 or wider.
 
     `ReversibleBlock` has an example.
 

@@ -64,7 +64,7 @@ _LED_BACK = 0.5
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
-    """Return a neuron layer that also receives its own output of the previous step through `synapse`.
+    """Return a neuron layer that also receives its own output from the previous step through `synapse`.
 
     Args:
         neuron: a neuron layer.

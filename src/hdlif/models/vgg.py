@@ -1,4 +1,4 @@
-"""Plain networks of layers with a convolution, a batch norm and neurons, and with average pooling after some layers."""
+"""Plain networks whose layers have a convolution, a batch norm and neurons, with average pooling after some layers."""
 
 from collections.abc import Sequence
 

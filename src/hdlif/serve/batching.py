@@ -22,7 +22,7 @@ class _Waiting(Generic[Job, Result]):
 
 
 class Batcher(Generic[Job, Result]):
-    """A queue that collects jobs for up to `budget` seconds or up to a weight of `most`, and runs them as one batch.
+    """A queue that runs jobs in batches, collecting jobs for up to `budget` seconds or a total weight of `most`.
 
     Jobs start in order of arrival, and only jobs with the same key run together. While all runners are busy, jobs wait
     in the queue.

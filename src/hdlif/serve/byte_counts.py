@@ -1,4 +1,4 @@
-"""Parse numbers of bytes such as 65536, 64K, 64KiB and 1M."""
+"""Parse byte counts such as 65536, 64K, 64KiB and 1M."""
 
 import re
 

@@ -18,7 +18,7 @@ _NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
 
 
 def reading_bytes(content: bytes) -> int:
-    """Return the maximum number of bytes that reading JSON text takes in addition to the text itself."""
+    """Return the maximum memory in bytes that reading JSON text takes in addition to the text itself."""
     return (
         len(content)
         + _NUMBER_BYTES * (content.count(b",") + 1)

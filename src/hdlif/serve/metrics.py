@@ -19,7 +19,7 @@ _METHODS = ("GET", "POST", "DELETE")
 
 
 class Metrics:
-    """Counters and histograms in a separate registry, which allows several servers in one process."""
+    """Counters and histograms in a separate registry, so one process can run several servers."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

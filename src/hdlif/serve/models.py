@@ -36,7 +36,7 @@ _STEPS_AT_ONCE = 64
 
 
 class Network:
-    """A loaded model file, with the queue of jobs for the network.
+    """A network loaded from a model file, with its job queue.
 
     Args:
         path: path of the model file, or name of a trained network.
@@ -131,13 +131,13 @@ class Network:
 
     @property
     def kind(self) -> str:
-        """Return the kind of the network's inputs."""
+        """Return the network's input kind."""
         record = self.session.input
         return "sound" if record.sound is not None else record.kind
 
 
 def _run(session: Session, confidence: float | None, batch: Sequence[Floats]) -> Sequence[Floats | Early | Exception]:
-    """Return the outputs of each job, bit-identical to running the job alone."""
+    """Return the outputs of each job, bit-identical to the outputs when the job runs alone."""
     x, ends = np.concatenate(batch, axis=1) if len(batch) > 1 else batch[0], np.cumsum([x.shape[1] for x in batch])[:-1]
     try:
         if confidence is not None:
@@ -233,7 +233,7 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Return the paths of model files by client-visible name, which is the file name without suffix by default.
+    """Return the paths of model files by client-visible name. The default name is the file name without suffix.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}

@@ -1,8 +1,8 @@
 """Add deadlines and JSON errors to uvicorn's HTTP/1.1 protocol.
 
 uvicorn and h11 limit the size of headers and close idle connections after a response. However, uvicorn has no deadline
-for slow requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses all
-received data, which takes a second for 256 KiB of one-byte chunks.
+for slow requests or unread responses, and no limit on open connections. In one iteration of the event loop, h11 parses
+all received data, which takes a second for 256 KiB of one-byte chunks.
 """
 
 import asyncio

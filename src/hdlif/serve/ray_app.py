@@ -70,8 +70,7 @@ def build(arguments: dict[str, Any]) -> Any:
 
 
 def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
-    """Check an application's arguments, which are strings on Ray's command line and typed values in configuration
-    files.
+    """Check an application's arguments (strings on Ray's command line, and typed values in configuration files).
 
     Args:
         arguments: `artefacts`, a list of paths or NAME=PATH that exist on every node, or one string with commas;

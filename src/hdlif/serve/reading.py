@@ -155,7 +155,7 @@ def as_file(
 
 
 class _Patience:
-    """A check of whether the client has disconnected or the time for reading a body has run out.
+    """A check for whether the client has disconnected or the time for reading a body has run out.
 
     Attributes:
         gone: whether the client has disconnected.
@@ -184,7 +184,7 @@ class _Patience:
 
 
 class Reader:
-    """A reader of request bodies.
+    """A reader for request bodies.
 
     Args:
         room: memory for bodies, converted data and responses.

@@ -1,4 +1,4 @@
-"""Define the JSON errors that clients receive if the server rejects a request."""
+"""Define the JSON errors that clients receive when the server rejects a request."""
 
 import asyncio
 import json

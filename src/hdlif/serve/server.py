@@ -67,7 +67,7 @@ def serve(
 ) -> signal.Signals | None:
     """Serve model files until a signal arrives, and return the signal.
 
-    On SIGTERM or SIGINT, the server finishes the requests in flight before exiting, but a second signal ends it
+    On SIGTERM or SIGINT, the server finishes the requests in flight before exiting; a second signal ends the server
     immediately. SIGHUP reloads all model files.
 
     Args:
@@ -89,7 +89,7 @@ def serve(
 
 
 def end_process(code: int) -> None:
-    """Exit the process if a network is still running, because the interpreter would wait for that network."""
+    """Exit the process if a network is still running, because the interpreter would otherwise wait for it."""
     end = time.monotonic() + _JOIN_SECONDS
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
     for thread in threads:

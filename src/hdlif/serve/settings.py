@@ -12,7 +12,7 @@ _MAY_BE_ZERO = ("latency_budget_ms", "max_streams", "drain_seconds", "shutdown_s
 
 @dataclass(frozen=True)
 class Settings:
-    """The limits, times and sizes of a server, which apply to each process separately.
+    """The limits and timeouts of a server, which apply to each process separately.
 
     Attributes:
         confidence: confidence for early exit, as for `hdlif run`; by default, each network's confidence.

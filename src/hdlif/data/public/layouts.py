@@ -141,7 +141,7 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Write the HAPT data set as windows of 128 rows, 64 rows apart, each with one person and one label.
+    """Write the HAPT data set as 128-row windows with a stride of 64 rows, each with one person and one label.
 
     The recordings of people 1 to 21 are used for training, and all others for testing.
     """
@@ -166,7 +166,7 @@ def hapt(files: Sequence[Path], folder: Path) -> None:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Write 6-channel recordings of 10 people as windows of 128 rows, 64 rows apart, without splits."""
+    """Write 6-channel recordings of 10 people as 128-row windows with a stride of 64 rows, without splits."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # The array contains one object, so a pickle follows NumPy's header.
     begin = content.index(b"\n") + 1
@@ -229,7 +229,7 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 
 
 def voices(files: Sequence[Path], folder: Path) -> None:
-    """Write telephone prompts in 5 languages, each with one voice, to PART/LANGUAGE/PROMPT.wav.
+    """Write telephone prompts in 5 languages, with one voice per language, to PART/LANGUAGE/PROMPT.wav.
 
     All translations of a prompt are in the same split. The test and validation splits each contain 15 % of the prompts.
     Silence is omitted.

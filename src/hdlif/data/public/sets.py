@@ -1,4 +1,4 @@
-"""Define the public data sets, with their sources and licences, and fetch data sets."""
+"""Define the public data sets, with their sources and licences, and fetch them."""
 
 import json
 import os

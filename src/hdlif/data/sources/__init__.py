@@ -1,4 +1,4 @@
-"""Sources of samples, each in a module of its own.
+"""Sources of samples, each in its own module.
 
 Each shipped data set has a function that loads it. Each source of the user's own data is a subclass of
 `hdlif.data.own_data.Request`, whose fields are recipe keys. The method `find` of each request returns a data set. The

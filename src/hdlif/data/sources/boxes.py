@@ -161,7 +161,7 @@ class Boxes(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
-        """Return the boxes of an image as rows of class and corners in input pixels, float32 [M, 5]."""
+        """Return the boxes of an image as float32 rows [M, 5] of class and corners in input pixels."""
         size, target = (header.width, header.height), (record.shape[2], record.shape[1])
         found = place_boxes(one, *size)
         corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])

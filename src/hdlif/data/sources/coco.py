@@ -89,7 +89,8 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
 
 
 def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Annotations:
-    """Read COCO files that list the same categories. File or folder names may contain the split (train, val or test).
+    """Read COCO files, which must all list the same categories. File or folder names may contain the split (train, val
+    or test).
 
     Args:
         root: the folder of the data.
@@ -123,7 +124,7 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
 
 
 def part_named(path: str) -> Part | None:
-    """Return the last split that a path contains, such as validation for "instances_val2017.json"."""
+    """Return the last split named in a path, such as validation for "instances_val2017.json"."""
     words = re.findall("[a-z]+", path.lower())
     return next((PART_FOLDERS[word] for word in reversed(words) if word in PART_FOLDERS), None)
 

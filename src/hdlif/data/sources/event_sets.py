@@ -23,7 +23,7 @@ N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
 class AskedOfEvents(TypedDict):
-    """Settings that event-camera data sets share, as described in `dvs_cifar10`."""
+    """Settings shared by event-camera data sets, as described in `dvs_cifar10`."""
 
     validation: int
     augment: NotRequired[Augment]
@@ -112,7 +112,7 @@ def dvs_gesture(
     """Load the 128x128 recordings of DVS-Gesture (Amir et al. 2017) from the extracted archive in ROOT/DvsGesture.
 
     The files trials_to_train.txt and trials_to_test.txt list the recordings. Each line of NAME_labels.csv defines a
-    sample by class (1..11), start and end in microseconds.
+    sample by its class (1 to 11) and its start and end in microseconds.
 
     Args:
         counts: required numbers of training and test gestures.

@@ -1,8 +1,8 @@
 """Read the user's own event-camera recordings as a data set.
 
 hdlif reads every recording to determine its hash and sensor size. `hdlif.inputs.events` computes the frames once,
-exactly as for `hdlif run`. All frames are stored as one array in ROOT/.hdlif_frames. Its file name contains a digest of
-everything that determines the frames.
+exactly as for `hdlif run`. All frames are stored as one array in ROOT/.hdlif_frames. The file name of the array
+contains a digest of everything that determines the frames.
 """
 
 import hashlib

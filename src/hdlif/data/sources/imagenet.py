@@ -1,8 +1,8 @@
 """Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet lazily from folders or shards.
 
-Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image. Building the index of the shards takes
-one pass over the headers, and the index is stored next to the shards as `INDEX`. If the name, size or modification time
-of a shard changes, hdlif rebuilds the index.
+Tar shards in the WebDataset format contain KEY.jpg and KEY.cls for each image. The index of the shards is built in one
+pass over the headers and stored next to the shards as `INDEX`. If the name, size or modification time of a shard
+changes, hdlif rebuilds the index.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised to x = (augmented pixels / 255 - mean) / std.
 
     Without the augmentation `random_resized_crop`, the shorter side of an image is resized to `short_side` (bilinear,
-    antialiased), and the centre is cropped. `places` [N] contains the index of each sample in `source`.
+    antialiased), followed by a centre crop. `places` [N] contains the index of each sample in `source`.
     """
 
     costly = True
@@ -315,7 +315,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the stored index if it matches `state` and the sizes of the shards, or None if not."""
+    """Return the stored index if it matches `state` and the sizes of the shards, and None otherwise."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]

@@ -94,7 +94,7 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets, encoded like files, where encoded items in `held` are discarded after use.
+    """The items of data sets, encoded like files; encoded items in `held` are discarded after use.
 
     `places` contains the split and index of each item.
     """
@@ -168,7 +168,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest, with leading zeros so that names sort like indices."""
+    """Return the name of an item in a manifest, zero-padded so that names sort by index."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 

@@ -100,7 +100,7 @@ class Masks(Placed, OfImages):
         return Layout(root, present, names, files, dict(sorted(walk.ignored.items())), source, words)
 
     def _numbers_in(self, files: Sequence[Sample]) -> list[str]:
-        """Return all class numbers from 0 to the largest as text, ignoring unreadable files."""
+        """Return the numbers from 0 to the largest class number as text, ignoring unreadable files."""
         largest = 1
         for one in files:
             try:

@@ -38,7 +38,7 @@ Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
-    """Images that do not fit in memory, so they are read for each batch.
+    """Images that do not fit in memory and are therefore read for each batch.
 
     `places` [N] contains the index of each sample in `source`.
     """
@@ -244,7 +244,7 @@ class _Measured:
             pixels[:, :, width:] = fill
 
     def moments(self, numbers: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return each channel's mean and standard deviation (at least 1/255) of pixels / 255, to 6 decimals."""
+        """Return the mean and standard deviation (at least 1/255) of pixels / 255 per channel, to 6 decimal places."""
         n = int(self.sizes[numbers].prod(1).sum())
         mean, std = [], []
         for sums, squares in zip(self.sums[numbers].T.tolist(), self.squares[numbers].T.tolist(), strict=True):

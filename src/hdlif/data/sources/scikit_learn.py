@@ -21,7 +21,7 @@ _DIGITS_TEST, _WINE_TEST = 360, 45
 def digits(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
     """Load the 1,797 handwritten digits (8x8) bundled with scikit-learn.
 
-    The 360 test images and the validation images are stratified by class, and are the same for every seed.
+    The 360 test images and the validation images are stratified by class and are the same for every seed.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200, augment=["shift"])
@@ -46,7 +46,7 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
     """Load the wine data bundled with scikit-learn, which describe 178 wines by 13 features each.
 
-    The 45 test rows and the validation rows are stratified by class, and are the same for every seed.
+    The 45 test rows and the validation rows are stratified by class and are the same for every seed.
 
     >>> from hdlif.data import wine
     >>> sets = wine(validation=20)

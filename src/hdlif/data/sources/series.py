@@ -47,8 +47,8 @@ class Series(Tabular, OfSounds):
     """A request for arrays `x` and `y`, for .csv or .wav files in class folders, or for one recording.
 
     For files in class folders, `group` is a file-name pattern, as in `hdlif.data.split.group_in`. A file is treated as
-    unreadable if its columns differ from those of most other files. If files are not cut into windows, a file is also
-    treated as unreadable if nearly all other files share a different length.
+    unreadable if its columns differ from those of most other files. Without windows, a file is also treated as
+    unreadable if nearly all other files share a different length.
 
     Attributes:
         window: rows per sample of a recording; by default, the same as for the existing network.
@@ -284,7 +284,7 @@ def _rows(known: InputRecord) -> int:
 
 
 def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """Read arrays `x` [N, T, C] or [N, T] and `y`, in which samples with one class may end in padding with NaN."""
+    """Read arrays `x` [N, T, C] or [N, T] and `y`, in which samples with one class may end in NaN padding."""
     read_x = finite_steps if wanted.one_class else finite
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
@@ -296,7 +296,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Describe the files that differ from the majority, if at least a fraction `least` of files agree."""
+    """Describe the files that differ from the majority, if at least a fraction `least` of all files agree."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

@@ -46,8 +46,7 @@ _SUBSTEPS = 10
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
     """Generate 320 images for training, `validation` for validation and 100 for testing (1x8x8, ten classes).
 
-    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, with uniform noise from 0 to 95 added to each
-    pixel.
+    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, plus uniform noise from 0 to 95 in each pixel.
 
     >>> from hdlif.data import synthetic
     >>> sets = synthetic(validation=80)
@@ -168,7 +167,7 @@ def delayed_xor(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate time series with `delay` + 1 steps and two channels, with the XOR of two bits as the class.
+    """Generate time series with `delay` + 1 steps and two channels, in which the class is the XOR of two bits.
 
     Channel 0 contains one bit (-1 or 1) at step 0, another bit at step `delay`, and normal noise in between. Channel 1
     is 1 at steps 0 and `delay`, and 0 elsewhere. The four pairs of bits alternate, so each class and each value of a

@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """A collector for the XML texts of an image and its objects."""
+    """A parser target that collects the XML text of an image and its objects."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return the size (width, height) of an image, which is None if unknown, and the boxes of the image.
+    """Return the size (width, height) of an image, or None if unknown, and the boxes of the image.
 
     Corners are not changed. Object parts and flags such as "difficult" are ignored.
 

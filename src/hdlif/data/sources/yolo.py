@@ -100,7 +100,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _of_yaml(text: str, path: Path) -> list[Any]:
-    """Return the class names in data.yaml, which contains a list or a mapping from class numbers."""
+    """Return the class names in data.yaml, which contains a list of names or a mapping from class numbers to names."""
     # `parse_yaml` rejects keys that are numbers.
     tree = parse_yaml(_NUMBER_AS_KEY.sub(r'\1"\2"', text), source=str(path))
     names = tree.get("names") if isinstance(tree, Mapping) else None

@@ -185,7 +185,7 @@ class _Following:
         return isinstance(value, fx.Node) and value in self._values
 
     def _changes_what_is_read_again(self, node: fx.Node) -> bool:
-        """Return whether a node overwrites a value that later nodes read, which in-place activations may do."""
+        """Return whether a node overwrites a value that later nodes read, as in-place activations may do."""
         if node.op == "call_module":
             in_place = getattr(self._module.get_submodule(str(node.target)), "inplace", False)
         else:
