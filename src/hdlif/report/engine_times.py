@@ -265,8 +265,8 @@ def in_turns(
 ) -> list[dict[str, list[float]]]:
     """Time `calls` calls of each runner per round and return the duration of each call in seconds.
 
-    Each runner first warms up for at least `warm_seconds` and at least one call. A different runner begins each round.
-    All runners get the same inputs in the same order.
+    Each runner first warms up for at least `warm_seconds` and at least one call. A different runner goes first in each
+    round. All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):

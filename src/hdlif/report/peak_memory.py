@@ -2,7 +2,7 @@
 
 A child process builds the network and the optimiser, reads the resident memory, runs a few updates on random images,
 and reads the peak. The difference between the two readings is the memory that training adds to the program and weights.
-Importing PyTorch can have a higher peak than a small training run, so on Linux the child process first frees unused
+Importing PyTorch can reach a higher peak than a small training run, so on Linux the child process first frees unused
 memory and resets the peak. The allocator uses a single arena and maps tensors above 64 KiB separately. Readings
 therefore do not depend on the heap layout. The child process runs the module `hdlif.report.peak_memory`.
 """

@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those of the given packages that are installed."""
+    """Return the versions of the given packages that are installed."""
     found = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):

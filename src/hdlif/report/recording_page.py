@@ -248,7 +248,7 @@ def _where(recording: Recording) -> str:
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
     """Average neighbouring values along the first axis and return their positions and means.
 
-    Positions count from 1.
+    Positions start at 1.
     """
     block = -(-len(values) // most)
     begins = range(0, len(values), block)

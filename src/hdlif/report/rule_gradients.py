@@ -1,4 +1,4 @@
-"""Compare the gradients of learning rules with the STBP gradient, for both untrained networks and checkpoints."""
+"""Compare the gradients of learning rules with the STBP gradient, for untrained networks or checkpoints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare the gradients of learning rules in float64 on the first training batches.
 
-    Batch norm uses batch statistics, as in training. Rules other than the recipe's own rule have default arguments.
+    Batch norm uses batch statistics, as in training. Rules other than the recipe's own rule use default arguments.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
@@ -121,7 +121,7 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
     """Set the number of threads with which the forward pass on a batch is fastest.
 
-    Gradients are not timed, because computing one can take minutes if threads wait for each other.
+    Gradient computations are not timed, because they can take minutes if threads wait for each other.
     """
     cores = cores_to_try()
     if cores <= 1:

@@ -339,7 +339,7 @@ def _text(path: Path) -> str:
 
 
 def _finishing(folder: Path) -> str:
-    """Explain how to finish the run in a folder, with a command if the run can be resumed."""
+    """Explain how to finish the run in a folder, including a command if the run can be resumed."""
     if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
     return f"the run was stopped; continue it with: {run_folder.resuming(folder)}"

@@ -1,4 +1,4 @@
-"""Count the memory, operations and energy of a deployed network that continues to learn.
+"""Compute the memory, operations and energy of a deployed network that continues to learn.
 
 A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The following counts include the
 zero entries in gradients:

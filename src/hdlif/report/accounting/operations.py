@@ -1,14 +1,14 @@
 """Compute the number of parameters, the synaptic and neuron operations, and the energy of a network from its graph.
 
-There are two ways to price operations:
+Operations can be priced in two ways.
 
 The option "paper" counts operations as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
 weights in the body's convolutions, summed over time. The operations of 1x1 shortcuts count as SOPs, although shortcuts
 have dense real inputs. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`).
 `artefact.roles` assigns layers to the stem, body or classifier by their position in the graph. The energy is SOPs·0.9
-pJ, multiplied by bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A
-neuron costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a
-"1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
+pJ, multiplied by bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32-bit spikes. Nothing else costs
+energy. A neuron takes 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits,
+and a "1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
 
 The option "honest" counts every operation of the deployed network. Products of an input and a weight are priced as
 additions if the input is a binary spike (0 or 1) or the weight has at most 2 bits. All other products are priced as
@@ -21,7 +21,7 @@ multiply-accumulates. The energies in pJ per operation are:
 
 Real inputs are graded fp32 spikes and the inputs of the stem, shortcuts and classifier. With "honest", SOPs are the
 operations on spikes. The price of an op without weights depends on its multiplications and additions. `hdlif.graph.op`
-defines which ops are free. Time-constant nodes count once. Memory traffic is not counted.
+defines which ops are free. Time-constant nodes are counted once. Memory traffic is not counted.
 """
 
 import math

@@ -73,7 +73,7 @@ class Outline:
         return sum(known) if len(known) == len(self.layers) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dict with the keys of `Profile.as_dict()`, in which figures that require the graph are None."""
+        """Return a dict with the keys of `Profile.as_dict()`, and None for figures that require the graph."""
         unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
         layers = []
         for layer in self.layers:
