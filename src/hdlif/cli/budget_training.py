@@ -96,7 +96,7 @@ def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, f
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which layer options are chosen, at a quarter and at half of the training."""
+    """Return the epochs after which layer options are chosen, a quarter and half of the total number of epochs."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 

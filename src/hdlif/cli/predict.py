@@ -194,7 +194,7 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the files with the given suffixes in a folder and all its subfolders.
 
-    As in training, links to folders are skipped, and so are files and folders whose names begin with a dot.
+    As in training, the search skips links to folders, and files and folders whose names begin with a dot.
     """
     folders = [folder]
     while folders:

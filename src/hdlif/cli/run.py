@@ -61,8 +61,8 @@ def run(
     image overlaid with the coloured mask. If a network predicts boxes, NAME.answer.png is the image with boxes, labels
     and scores drawn on it.
 
-    With --page, `hdlif run` writes the predictions only to the page. With --page, the input must be a time series,
-    audio or event-camera data.
+    With --page, `hdlif run` writes the predictions only to the page, and the input must be a time series, audio or
+    event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
     line (with --json, one object) at the end of each window. With a confidence, `hdlif run` prints a line as soon as

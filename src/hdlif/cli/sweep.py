@@ -34,7 +34,7 @@ def sweep(
     from the last checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
 
     \b
-    A space reads
+    An example of a space:
       training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}
       model.width: {kind: int, low: 8, high: 32}
       neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}

@@ -3,8 +3,7 @@
 ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and the
 time axis is folded into the batch axis. Constant affine ops are folded into the weights. There is a separate model for
 each batch size. All engines use the same number of threads. Run this module to measure one engine's startup time and
-memory in a
-separate process:
+memory in a separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
