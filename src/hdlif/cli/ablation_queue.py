@@ -98,7 +98,7 @@ class Queue:
         return True
 
     def _read_finished(self) -> None:
-        """Read the training runs that this process or other processes have finished."""
+        """Read all finished training runs, including runs from other processes."""
         for cell in self.cells:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)

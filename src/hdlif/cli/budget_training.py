@@ -180,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
-    """Return the original recipe with the reduced numbers of channels from a chosen recipe."""
+    """Return the original recipe with the smaller numbers of channels from a chosen recipe."""
     inner = chosen.model.arguments.get("inner")
     return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
 

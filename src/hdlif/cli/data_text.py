@@ -95,7 +95,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
 
 
 def _files(names: Sequence[object]) -> str:
-    """Format a number of files, followed by "has" or "have".
+    """Format the number of files, followed by "has" or "have".
 
     >>> _files(["a"]), _files(["a", "b"])
     ('1 file has', '2 files have')

@@ -178,7 +178,7 @@ def files_in(folder: Path, session: Session) -> list[Path]:
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
-    """Return the noun and the file suffixes for a network's type of input."""
+    """Return the noun and file suffixes for a network's input type."""
     return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
 
 

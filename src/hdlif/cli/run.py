@@ -56,7 +56,7 @@ def run(
     orientation and transparency. A file may be at most 256 MiB in size.
 
     If a network predicts a class or an object for each pixel, `hdlif run` writes the mask for NAME.jpg to
-    NAME.answer.png at the image's size. For classes, mask values are class numbers starting at 0, and 255 means no
+    NAME.answer.png at the size of the image. For classes, mask values are class numbers starting at 0, and 255 means no
     class. For objects, mask values are object numbers starting at 1, and 0 means no object. NAME.overlay.png is the
     image overlaid with the coloured mask. If a network predicts boxes, NAME.answer.png is the image with boxes, labels
     and scores drawn on it.

@@ -27,7 +27,7 @@ def sweep(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> SweepResult:
-    """Search for the best validation accuracy in a space of recipes derived from RECIPE.
+    """Search a space of recipes derived from RECIPE for the best validation accuracy.
 
     To use several processes, run the same command several times, on any machines with access to the study's folder.
     `hdlif sweep` prunes trials that are worse than the median. If a process stops, another process resumes its trial

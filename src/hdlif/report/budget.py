@@ -1,7 +1,8 @@
 """Choose the neurons, bits and channels of each layer to keep a network within a budget.
 
 Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
-(`hdlif.report.choices.solve`) minimises the sum of estimated effects on the loss within the budget.
+(`hdlif.report.choices.solve`) finds the choice within the budget with the smallest sum of estimated effects on the
+loss.
 
 The effect of option o in layer l is the absolute first-order change in the loss, averaged over batches b:
 

@@ -218,8 +218,8 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
     """Return the energy per image in µJ, for SOPs only and for all operations.
 
-    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, the energies
-    for SOPs and for all operations are None.
+    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, both the energy
+    for SOPs and the energy for all operations are None.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}

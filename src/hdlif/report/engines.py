@@ -1,4 +1,4 @@
-"""Convert networks for the engines that `hdlif bench` compares, and run the networks.
+"""Convert networks for the engines that `hdlif bench` compares, and run them.
 
 ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and the
 time axis is folded into the batch axis. Constant affine ops are folded into the weights. There is a separate model for

@@ -283,6 +283,6 @@ def _by_layer(network: TrainResult, field: str) -> ByLayer:
 
 
 def _only(values: ByLayer, starts: ByLayer) -> float | None:
-    """Return the value that all layers have before and after training, or None if the values differ."""
+    """Return the value that all layers share before and after training, or None if the values differ."""
     found = {number for of_one in (values, starts) for row in of_one.values() for number in row}
     return found.pop() if len(found) == 1 else None

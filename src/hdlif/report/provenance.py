@@ -72,7 +72,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """Format a command line for use on other machines, reducing absolute paths to file names.
+    """Format a command line for use on other machines by reducing absolute paths to file names.
 
     >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
     'python benchmarks/bench_c.py net --data-root=sets'

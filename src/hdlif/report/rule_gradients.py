@@ -92,7 +92,7 @@ class _Network:
 
 
 def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
-    """Yield a checkpoint's network or, for a recipe, one untrained network for each neuron to compare.
+    """Yield a checkpoint's network or, for a recipe, one untrained network per compared neuron.
 
     All networks for a recipe have the same weights.
     """
@@ -220,7 +220,7 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """Return the learning rules by name, with the recipe's arguments for its own rule."""
+    """Return the learning rules by name, applying the recipe's arguments to its own rule."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:

@@ -98,7 +98,7 @@ def _traced(
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
-    """Run a deployed network in PyTorch on one sample and return the traces of its neuron layers by name.
+    """Run a deployed network in PyTorch on one sample and return its neuron layers' traces by layer name.
 
     Mem-BN is folded into the membrane potential and the threshold.
     """

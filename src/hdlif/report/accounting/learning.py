@@ -64,7 +64,7 @@ class LearningCost:
 
 
 def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
-    """Return the cost of learning, computed from the counts that `activity` returns.
+    """Compute the cost of learning from the counts that `activity` returns.
 
     >>> import torch
     >>> from hdlif.graph.artefact import load
