@@ -30,7 +30,7 @@ def ls(
     The list shows each recipe's neuron, learning rule, weight bits and spike bits.
 
     \f
-    Recipes whose data need no download are listed first. The result always includes descriptions and published figures.
+    Recipes that need no data download are listed first. The result always includes descriptions and published figures.
 
     Args:
         published: List only recipes from published tables, with the published figures.

@@ -134,9 +134,9 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        The first network timed is the baseline. Runs of each later network alternate with runs of the baseline to
-        cancel out changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
-        median ratio of run times.
+        The first network timed is the baseline. Each later network alternates with the baseline to cancel out changes
+        in the machine's speed. The time of a later network is the baseline's time multiplied by the median ratio of run
+        times.
         """
         session = Session(graph, 1)
         if self._first is None:
