@@ -74,7 +74,7 @@ class Queue:
         return written
 
     def _train(self, cell: Cell, name: str) -> bool:
-        """Train or resume a cell, or return False if another process is training it."""
+        """Train or resume a cell, or return False if another process is training the cell."""
         options = TrainingOptions(
             data_root=self.data_root,
             resume=None,
@@ -98,7 +98,7 @@ class Queue:
         return True
 
     def _read_finished(self) -> None:
-        """Read the training runs that this process or other processes have finished."""
+        """Read all finished training runs, including runs from other processes."""
         for cell in self.cells:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)
@@ -133,7 +133,7 @@ def _of_another(cell: Cell) -> bool:
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """Return runs from other table.json files that match cells of this table, by run folder."""
+    """Return, by run folder, the runs from other table.json files that match cells of this table."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}

@@ -25,9 +25,9 @@ HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB store
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Format a Markdown table of accuracies, as mean ± standard deviation (n), and other quantities.
+    """Format a Markdown table of accuracies (mean ± standard deviation, n) and other quantities.
 
-    If a quantity is the same in all columns of every row, it gets its own column at the left.
+    If a quantity is the same in all columns of every row, the quantity gets its own column on the left.
     """
     headings, texts = _texts(table, result)
     lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]

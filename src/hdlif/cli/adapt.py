@@ -82,11 +82,11 @@ def adapt(
     """Train the model file PATH on labelled data and write a new model file.
 
     Training requires only the memory of a single time step, as on a device. Each time step contributes the gradient of
-    its own loss (SLTT), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the "train"
-    split and tests on the "test" split. If the data have no splits, 15 % of the samples are used for testing.
+    its own loss (SLTT), and each batch updates the network once. Batch norm stays folded. `hdlif adapt` trains on the
+    "train" split and tests on the "test" split. If the data have no splits, 15 % of the samples are used for testing.
 
-    With --stream, `hdlif adapt` trains on rows of a time series as they arrive, until the stream ends or Ctrl-C. It
-    predicts each window, and updates the network after every --batch-size windows with labels.
+    With --stream, `hdlif adapt` trains on rows of a time series as they arrive, until the stream ends or you press
+    Ctrl-C. `hdlif adapt` predicts each window, and updates the network after every --batch-size labelled windows.
 
     \f
     `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`.

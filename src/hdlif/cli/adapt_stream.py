@@ -1,4 +1,4 @@
-"""Implement `hdlif adapt --stream`: train a network for time series on labelled rows as they arrive."""
+"""Implement `hdlif adapt --stream`, which trains a time-series network on labelled rows as they arrive."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from hdlif.runtime.state import State
 
 @dataclass
 class Windows:
-    """A learner, and the original network, on consecutive windows of labelled rows.
+    """A learner and the original network, which run on consecutive windows of labelled rows.
 
-    Each row with a label adds the gradient of its step. The learner updates after every `batch_size` windows with at
+    Each labelled row adds the gradient of its time step. The learner updates after every `batch_size` windows with at
     least one label. A window's class is its last label.
 
     Attributes:
@@ -43,7 +43,7 @@ class Windows:
         self._original = self.session.sequence()
 
     def push(self, frame: Floats, target: int | None) -> str | None:
-        """Run a step of a frame [1, C, 1, 1]; return the prediction for a window after its last step.
+        """Run one time step on a frame [1, C, 1, 1], and return a window's prediction after its last step.
 
         Args:
             target: the row's class, or None without a label.
@@ -67,7 +67,7 @@ class Windows:
         return None if found[1] is None else str(found[1]["label"])
 
     def update(self) -> None:
-        """Update the network if any window has been learned since the last update."""
+        """Update the network if any labelled window has ended since the last update."""
         if self._pending:
             self.learner.update()
             self._pending = 0
@@ -76,7 +76,7 @@ class Windows:
 def run(
     graph: Graph, learner: Learner, place: Path, *, target: str, batch_size: int, say: Callable[[str], None]
 ) -> Windows:
-    """Train on a stream until it ends, or on Ctrl-C, and return the counts.
+    """Train on a stream until the stream ends or the user presses Ctrl-C, and return the counts.
 
     Args:
         place: "-" for standard input, a CSV file, a FIFO or a device.

@@ -30,7 +30,7 @@ def bench(
 ) -> dict[str, Any]:
     """Compare the latency, throughput, memory and startup time of ARTEFACT on several engines.
 
-    `hdlif bench` times all engines that predict the same classes as ARTEFACT, alternating between them. With --twin,
+    `hdlif bench` times all engines that predict the same classes as ARTEFACT, alternating between engines. With --twin,
     `hdlif bench` also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
 
     \f

@@ -96,7 +96,7 @@ def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, f
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which layer options are chosen, at a quarter and at half of the training."""
+    """Return the epochs after which layer options are chosen, a quarter and half of the total number of epochs."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 
@@ -180,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
-    """Return the original recipe with the reduced numbers of channels from a chosen recipe."""
+    """Return the original recipe with the smaller numbers of channels from a chosen recipe."""
     inner = chosen.model.arguments.get("inner")
     return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
 

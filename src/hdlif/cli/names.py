@@ -32,7 +32,7 @@ class Named(ParamType):
         self._or_path = or_path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return the completions, with files first because bash discards all items that precede them."""
+        """Return the completions, with files first, because bash discards all items that precede files."""
         files = [CompletionItem(incomplete, type="file")] if self._or_path else []
         return files + [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 

@@ -1,4 +1,4 @@
-"""Implement `hdlif.load` and lower networks in memory to graphs."""
+"""Implement `hdlif.load`, and lower in-memory networks to graphs."""
 
 from os import PathLike
 from typing import Any, Protocol, cast
@@ -100,7 +100,7 @@ def graph_of(
 
 
 def input_of(samples: Samples) -> InputRecord | None:
-    """Return the input record that describes samples, or None if they do not determine the input."""
+    """Return the input record that describes samples, or None if the samples do not determine the input."""
     import torch
 
     x, _ = samples.sequence(torch.arange(1))

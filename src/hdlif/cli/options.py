@@ -92,12 +92,12 @@ class Declared:
 
 
 def option(*flags: str, **settings: Any) -> Declared:
-    """Declare an option, by default --NAME, with settings as in `click.Option`."""
+    """Declare an option (by default, --NAME) with the settings of `click.Option`."""
     return Declared(click.Option, flags, settings)
 
 
 def argument(**settings: Any) -> Declared:
-    """Declare a positional argument, with settings as in `click.Argument`."""
+    """Declare a positional argument with the settings of `click.Argument`."""
     return Declared(click.Argument, (), settings)
 
 

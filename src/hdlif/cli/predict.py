@@ -178,7 +178,7 @@ def files_in(folder: Path, session: Session) -> list[Path]:
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
-    """Return the noun and the file suffixes for a network's type of input."""
+    """Return the noun and file suffixes for a network's input type."""
     return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
 
 
@@ -194,7 +194,7 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the files with the given suffixes in a folder and all its subfolders.
 
-    As in training, links to folders are skipped, and so are files and folders whose names begin with a dot.
+    As in training, the search skips links to folders, and files and folders whose names begin with a dot.
     """
     folders = [folder]
     while folders:

@@ -115,7 +115,7 @@ SUBCOMMANDS = {
 
 
 class Program(click.Group):
-    """The command `hdlif`, which only imports the subcommand that the user calls."""
+    """The command `hdlif`, which imports only the subcommand that the user calls."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # No path contains NUL, for which system calls raise errors of several types.

@@ -30,7 +30,7 @@ def ls(
     The list shows each recipe's neuron, learning rule, weight bits and spike bits.
 
     \f
-    Recipes whose data need no download are listed first. The result always includes descriptions and published figures.
+    Recipes that need no data download are listed first. The result always includes descriptions and published figures.
 
     Args:
         published: List only recipes from published tables, with the published figures.
@@ -157,8 +157,8 @@ def check_all(
 ) -> dict[str, Any]:
     """Check the keys, names, arguments and types of each RECIPE, or of all shipped recipes.
 
-    With --build, `hdlif recipes check` also checks argument ranges, layer names, whether the network fits the data, and
-    whether training and export work. These checks need PyTorch.
+    With --build, `hdlif recipes check` also checks argument ranges and layer names, and whether the network fits the
+    data, trains and can be exported. These checks need PyTorch.
 
     \f
     Return the names of the valid recipes.

@@ -56,13 +56,13 @@ def run(
     orientation and transparency. A file may be at most 256 MiB in size.
 
     If a network predicts a class or an object for each pixel, `hdlif run` writes the mask for NAME.jpg to
-    NAME.answer.png at the image's size. For classes, mask values are class numbers starting at 0, and 255 means no
+    NAME.answer.png at the size of the image. For classes, mask values are class numbers starting at 0, and 255 means no
     class. For objects, mask values are object numbers starting at 1, and 0 means no object. NAME.overlay.png is the
     image overlaid with the coloured mask. If a network predicts boxes, NAME.answer.png is the image with boxes, labels
     and scores drawn on it.
 
-    With --page, `hdlif run` writes the predictions only to the page. With --page, the input must be a time series,
-    audio or event-camera data.
+    With --page, `hdlif run` writes the predictions only to the page, and the input must be a time series, audio or
+    event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
     line (with --json, one object) at the end of each window. With a confidence, `hdlif run` prints a line as soon as

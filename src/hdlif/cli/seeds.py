@@ -100,7 +100,7 @@ class SeedsResult:
         }
 
     def text(self, out: Path | None = None) -> str:
-        """Format the result as one line, which begins with the name of the folder."""
+        """Format the result as one line that begins with the name of the folder."""
         return str(self if out is None else replace(self, name=run_name(out, self.name)))
 
     def __str__(self) -> str:

@@ -140,7 +140,7 @@ def named(place: str | Path) -> str:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key for frames that puts frame 2 before frame 10."""
+    """Return a sort key for frames that sorts frame 2 before frame 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
@@ -184,7 +184,7 @@ def _takes(session: Session) -> str:
 
 
 def _left(at_work: Stream, came: int, partial: bool) -> Iterator[str]:
-    """Yield a message if windows are incomplete at the end of the stream."""
+    """Yield a message if any windows are incomplete at the end of the stream."""
     left: list[Any] = [one for one in at_work.unanswered if not (partial and one.step)]
     if left:
         first, last = left[0], left[-1]

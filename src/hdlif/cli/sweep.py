@@ -27,14 +27,14 @@ def sweep(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> SweepResult:
-    """Search for the best validation accuracy in a space of recipes derived from RECIPE.
+    """Search a space of recipes derived from RECIPE for the best validation accuracy.
 
     To use several processes, run the same command several times, on any machines with access to the study's folder.
     `hdlif sweep` prunes trials that are worse than the median. If a process stops, another process resumes its trial
     from the last checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
 
     \b
-    A space reads
+    An example of a space:
       training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}
       model.width: {kind: int, low: 8, high: 32}
       neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}

@@ -1,4 +1,4 @@
-"""Run a search's trials with any number of processes and collect the results."""
+"""Run a search's trials in any number of processes, and collect the results."""
 
 from __future__ import annotations
 

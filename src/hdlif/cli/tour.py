@@ -181,7 +181,7 @@ def _typed(command: Sequence[str]) -> str:
 
 
 def _paragraphs(step: Step) -> str:
-    """Wrap the text of a step, unless it already has several lines."""
+    """Wrap the text of a step, unless the text already has several lines."""
     text = printable_lines(step.text)
     return text if "\n" in text else textwrap.fill(text, WIDTH - 4)
 

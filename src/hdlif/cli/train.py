@@ -69,7 +69,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """Return the epoch of the saved network, which is the epoch with the best validation result."""
+        """Return the epoch with the best validation result, from which the network is saved."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:

@@ -180,7 +180,7 @@ def _as_it_was_begun(
     found: OwnData | None,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Return the recipe with numeric class weights and, if a run is resumed, with that run's data path."""
+    """Return the recipe with numeric class weights and, if a run is resumed, the run's data path."""
     # Only a checkpoint records the data from the start of the training.
     stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
     if options.resume and stopped:

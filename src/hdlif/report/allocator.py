@@ -1,8 +1,8 @@
 """Measure the resident memory of this process and configure the C library's allocator for training on a CPU.
 
-glibc requests every large block from the kernel (initially above 128 KiB, later above 32 MiB) and returns the block
-when it is freed. Training allocates the same activations in every update, so the kernel maps and zeroes their pages
-each time (docs/benchmarks/training.md).
+glibc requests large blocks (initially above 128 KiB, later above 32 MiB) from the kernel, and returns them when they
+are freed. Training allocates the same activations in every update, so the kernel maps and zeroes their pages each time
+(docs/benchmarks/training.md).
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 def resident_bytes(field: str) -> int | None:
-    """Return the value of `field` (VmRSS or VmHWM) in /proc/self/status in bytes, or None if there is no /proc."""
+    """Return `field` (VmRSS or VmHWM) from /proc/self/status in bytes, or None if /proc does not exist."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,7 +1,8 @@
-"""Choose the neurons, bits and channels of each layer to fit a network into a budget.
+"""Choose the neurons, bits and channels of each layer to keep a network within a budget.
 
 Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
-(`hdlif.report.choices.solve`) minimises the sum of estimated effects on the loss within the budget.
+(`hdlif.report.choices.solve`) finds the choice within the budget with the smallest sum of estimated effects on the
+loss.
 
 The effect of option o in layer l is the absolute first-order change in the loss, averaged over batches b:
 
@@ -63,7 +64,7 @@ ATTEMPTS = 8
 
 
 class BudgetSearch:
-    """A search for the layer options that fit a recipe's network into a budget.
+    """A search for the layer options that keep a recipe's network within a budget.
 
     Args:
         recipe: recipe before the choice.
@@ -133,9 +134,9 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        The first network timed is the baseline. Runs of each later network alternate with runs of the baseline to
-        cancel out changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
-        median ratio of run times.
+        The first network timed is the baseline. Each later network alternates with the baseline to cancel out changes
+        in the machine's speed. The time of a later network is the baseline's time multiplied by the median ratio of run
+        times.
         """
         session = Session(graph, 1)
         if self._first is None:
@@ -145,7 +146,7 @@ class BudgetSearch:
         return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
-        """Run samples in the sessions alternately and return a list of seconds per sample for each session."""
+        """Run samples in alternating sessions and return a list of seconds per sample for each session."""
         samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
         for session in sessions:
             session.run(samples[0], self.recipe.time_steps)
@@ -219,7 +220,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """During the backward pass, add the change in the loss for each neuron option to `found`."""
+        """During backward passes, add the change in the loss for each neuron or channel option to `found`."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -267,7 +268,7 @@ class BudgetSearch:
                 yield (name, option), self._variants[option].get_submodule(name)
 
     def _options(self) -> Iterator[tuple[str, list[Option]]]:
-        """Yield the options of each layer, except for leaving the layer unchanged."""
+        """Yield each layer's options, except the option that leaves the layer unchanged."""
         recipe = self.recipe
         for name, neuron in _neurons(self.network) if recipe.model.kind != "imported" else ():
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
@@ -292,7 +293,7 @@ class BudgetSearch:
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield the options of a layer that save more than any option with fewer changes, with their costs."""
+        """Yield a layer's options and their costs, except options that save no more than one with fewer changes."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option
@@ -320,7 +321,7 @@ class BudgetSearch:
             setattr(place, own, layer)
 
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with the smallest effect on the loss that keeps the built network within the budget.
+        """Return the choice that keeps the built network within the budget with the smallest effect on the loss.
 
         If costs depend on activity or channels, the savings of several options do not simply add up. If a built network
         costs more than estimated, the next attempt lowers the limit by the difference.
@@ -374,7 +375,7 @@ def untrained(recipe: Recipe) -> nn.Module:
 
 
 def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors whose names and shapes match those in the network."""
+    """Return the tensors whose names and shapes match tensors in the network."""
     own = network.state_dict()
     return {name: one for name, one in tensors.items() if name in own and own[name].shape == one.shape}
 

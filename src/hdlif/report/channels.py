@@ -22,7 +22,7 @@ def blocks_to_narrow(network: nn.Module) -> dict[str, PreActBlock]:
 
 
 def fewer_channels(block: PreActBlock) -> list[int]:
-    """Return the reduced numbers of inner channels to try for a block."""
+    """Return the smaller numbers of inner channels to try for a block."""
     now = inner_channels(block)
     group = GROUP * -(-now // (GROUP * MOST_OPTIONS))
     return list(range(group, now, group))

@@ -239,7 +239,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Yield axes of a given size in inches, in the page's style."""
+    """Yield axes in the page's style, with the given size in inches."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -312,7 +312,7 @@ def _wrapped(name: str, room: int) -> str:
 
 
 def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
-    """Print the last value of each line at the end of the line, unless the labels would overlap."""
+    """Print each line's last value at its end, unless the labels would overlap."""
     low, high = axes.get_ylim()
     height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
     room = (high - low) * _END_POINTS / height

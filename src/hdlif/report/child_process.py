@@ -24,7 +24,7 @@ STUCK_TIMES = 20.0
 
 @dataclass
 class Heard:
-    """The output of a child process, and the reason for its failure if it failed."""
+    """The output of a child process, and the reason for any failure."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ def hear(
 
 
 def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
-    """Collect the output lines of a process in `heard` and record whether it hangs or exceeds a time limit."""
+    """Collect a process's output lines in `heard` and record whether the process hangs or exceeds a time limit."""
     began = spoke = time.monotonic()
     longest = 0.0
     while True:
@@ -117,7 +117,7 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
 
 
 def _measurement(line: str) -> dict[str, Any] | None:
-    """Parse a line as a JSON object, or return None if it is not a JSON object."""
+    """Return the JSON object that a line contains, or None if the line is not a JSON object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -132,7 +132,7 @@ def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:
-    """Describe how a process ended, with the signal, the last line of errors or the exit code."""
+    """Describe how a process ended, using the signal, the last error line or the exit code."""
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"

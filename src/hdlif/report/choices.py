@@ -110,7 +110,7 @@ class Chosen:
         return "\n".join([table, "", *self.totals()])
 
     def totals(self) -> list[str]:
-        """Return one line per quantity, with its budget and its values before and after the choice."""
+        """Return one line per quantity, with the budget and the values before and after the choice."""
         return [
             f"{name}: {self.before[name]:,.6g} -> {self.after[name]:,.6g} (budget {limit:,.6g})"
             for name, limit in self.limits.items()

@@ -13,7 +13,7 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Draw figures that compare learning rules, locally and end to end.
+    """Draw figures that compare learning rules locally and end to end.
 
     Learning rules with identical values share a series. The figures cover only the loss computed from the mean logits.
     """
@@ -98,7 +98,7 @@ def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return one quantity for each layer, with cosines replaced by their distance from 1."""
+    """Return one quantity for each layer, with each cosine replaced by its distance from 1."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values

@@ -21,7 +21,7 @@ Best = Callable[[Sequence[float]], float]
 class Table:
     """A table with grouped headings and one row of cells per network.
 
-    A cell contains a printed figure, and a flag that marks the best figure in the column. `recipes` contains each
+    A cell contains a printed figure and a flag that marks the best figure in the column. `recipes` contains each
     network's recipe name, or None if the network has the same name.
     """
 

@@ -124,8 +124,8 @@ def error(
 ) -> float:
     """Return the error of float32 gradients in a memory layout, relative to contiguous float64 gradients.
 
-    Errors are divided by the largest entry of the float64 gradient. For weight gradients, which are sums of n products
-    of normally distributed numbers, the divisor is at least √n.
+    Errors are divided by the largest entry of the float64 gradient. Weight gradients are sums of n products of normally
+    distributed numbers, so their divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.

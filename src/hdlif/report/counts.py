@@ -1,4 +1,4 @@
-"""Compute a trained network's size, operations and energy from its graph or, if it has none, its modules."""
+"""Compute a trained network's size, operations and energy from its graph or, if it has no graph, from its modules."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counts in a `TrainResult`, in which counts that require a graph are None if the network has no graph."""
+    """The counts in a `TrainResult`; counts that require a graph are None if the network has no graph."""
 
     params_mb: float
     stored_mb: float | None = None
@@ -95,7 +95,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
-    """Return the leaks and thresholds of an untrained network, or warn and return () if it has no deployed form."""
+    """Return the leaks and thresholds of an untrained network, or warn and return () without a deployed form."""
     # Preserve the RNG stream.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(
@@ -105,7 +105,7 @@ def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], N
 
 
 def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuron, ...]:
-    """Add the leaks and thresholds before training to the records of neuron layers."""
+    """Add the initial leaks and thresholds to the records of neuron layers."""
     before = {neuron.name: neuron for neuron in initial}
     return tuple(
         replace(neuron, initial_leak=start.leak, initial_threshold=start.threshold)

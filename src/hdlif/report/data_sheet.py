@@ -112,7 +112,7 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
-    """Draw the names of rows as images [N, height, W, 3], with W wide enough for the longest name."""
+    """Draw the names of rows as images [N, height, W, 3], with W large enough for the longest name."""
     font = ImageFont.load_default()
     # Pillow's old built-in font has only Latin letters and raises an error for others.
     texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]

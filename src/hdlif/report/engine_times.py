@@ -218,8 +218,8 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
     """Return the energy per image in µJ, for SOPs only and for all operations.
 
-    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, the energies
-    for SOPs and for all operations are None.
+    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, both the energy
+    for SOPs and the energy for all operations are None.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -265,8 +265,8 @@ def in_turns(
 ) -> list[dict[str, list[float]]]:
     """Time `calls` calls of each runner per round and return the duration of each call in seconds.
 
-    Each runner first warms up for at least `warm_seconds` and at least one call. A different runner begins each round.
-    All runners get the same inputs in the same order.
+    Each runner first warms up for at least `warm_seconds` and at least one call. A different runner goes first in each
+    round. All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):

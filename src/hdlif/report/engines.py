@@ -1,14 +1,14 @@
-"""Convert networks for the engines that `hdlif bench` compares, and run the networks.
+"""Convert networks for the engines that `hdlif bench` compares, and run them.
 
-ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and
-time is folded into the batch. Constant affine ops are folded into the weights. There is a separate model for each batch
-size. All engines use the same number of threads. Run this module to measure one engine's startup time and memory in a
-separate process:
+ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and the
+time axis is folded into the batch axis. Constant affine ops are folded into the weights. There is a separate model for
+each batch size. All engines use the same number of threads. Run this module to measure one engine's startup time and
+memory in a separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
 The process prints "ready" after the first output. After a few more runs, the process prints a JSON object with its
-memory use, including Python, under "resident_bytes" and "peak_resident_bytes".
+memory use (including Python) under "resident_bytes" and "peak_resident_bytes".
 """
 
 import contextlib

@@ -75,8 +75,8 @@ def evaluate_network(
     """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
     If the deployed graph has low-bit weights and is faster than PyTorch, PyTorch runs only `SAMPLED` samples, and the
-    graph runs the others. If fewer than a fraction `AGREEMENT` of the predictions for the `SAMPLED` samples agree,
-    PyTorch runs all samples.
+    graph runs the others. If the fraction of equal predictions for the `SAMPLED` samples is below `AGREEMENT`, PyTorch
+    runs all samples.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.

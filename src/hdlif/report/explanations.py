@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explanation of a figure, and the path ("section/page") of a page in docs/ that has more details."""
+    """An explanation of a figure, and the path ("section/page") of a page in docs/ with more details."""
 
     text: str
     page: str

@@ -64,7 +64,7 @@ class Compared:
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """Check that, for a saved and reloaded graph, the compiled runtime computes the same outputs as the reference."""
+    """Check that the compiled runtime computes the reference outputs for a graph that was saved and reloaded."""
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)

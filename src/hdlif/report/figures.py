@@ -116,7 +116,7 @@ def panels(
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
-    """Draw one small chart per layer over time steps, by default with equal axis limits.
+    """Draw one small chart over time steps for each layer, by default with equal axis limits.
 
     NaN marks a time step without a value.
 

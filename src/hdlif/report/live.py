@@ -39,7 +39,7 @@ def live_page(
     stroke: Sequence[tuple[float, float]] = (),
     known: tuple[NDArray[np.uint8], Sequence[int]] | None = None,
 ) -> str:
-    """Return a self-contained HTML page, with a network and the runtime, that needs no server.
+    """Return a self-contained HTML page that contains a network and the runtime and needs no server.
 
     Args:
         content: content of a model file.

@@ -1,4 +1,4 @@
-"""Draw arrays as heat maps in which stronger colours stand for larger values."""
+"""Draw arrays as heat maps in which stronger colours represent larger values."""
 
 import itertools
 import math

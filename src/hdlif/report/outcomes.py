@@ -26,7 +26,7 @@ _MOST_PANELS = 12
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion table for one network, with one row per true class.
+    """A confusion matrix for one network, with one row per true class.
 
     Each cell contains text and a fraction of the row's total, which determines the shade. `of` is a noun for the
     counted items, and `whole` is true if the table contains all classes.
@@ -130,7 +130,7 @@ def guessed(guessing: float | None) -> str:
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
     """Return a sentence about the accuracy of always predicting the most common class, and the height of a chart line.
 
-    The line is omitted if it is so far from the values that it would hide the differences between them.
+    The chart line is omitted if it is so far from the values that differences between values would be hidden.
     """
     known = [*values]
     if guessing is None or not known:
@@ -283,6 +283,6 @@ def _by_layer(network: TrainResult, field: str) -> ByLayer:
 
 
 def _only(values: ByLayer, starts: ByLayer) -> float | None:
-    """Return the value that all layers have before and after training, or None if the values differ."""
+    """Return the value that all layers share before and after training, or None if the values differ."""
     found = {number for of_one in (values, starts) for row in of_one.values() for number in row}
     return found.pop() if len(found) == 1 else None

@@ -211,7 +211,7 @@ def training_accuracy(events: Sequence[Metric]) -> Readings:
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
-    """Return the update numbers and values of all metric lines that have a value."""
+    """Return the update numbers and values of the metric lines that have a value."""
     known = [(line["step"], value) for line, value in found if value is not None]
     return [step for step, _ in known], [value for _, value in known]
 

@@ -2,9 +2,9 @@
 
 A child process builds the network and the optimiser, reads the resident memory, runs a few updates on random images,
 and reads the peak. The difference between the two readings is the memory that training adds to the program and weights.
-Importing PyTorch can have a higher peak than a small training run, so on Linux the child process first frees unused
-memory and resets the peak. The allocator uses a single arena and maps tensors above 64 KiB separately. Readings
-therefore do not depend on the heap layout. The child process runs the module `hdlif.report.peak_memory`.
+Importing PyTorch can reach a higher peak than a small training run, so on Linux the child process first frees unused
+memory and resets the peak. The allocator uses a single arena and maps tensors above 64 KiB separately. Therefore,
+readings do not depend on the heap layout. The child process runs the module `hdlif.report.peak_memory`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ UPDATES = 4
 def peak_memory(
     recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
 ) -> int:
-    """Return how many bytes training adds to the peak resident memory, as the median over several fresh processes.
+    """Return the median number of bytes that training adds to the peak resident memory in several fresh processes.
 
     Args:
         threads: number of threads in each process; by default the environment sets it.

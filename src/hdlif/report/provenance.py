@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those of the given packages that are installed."""
+    """Return the versions of the given packages that are installed."""
     found = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -72,7 +72,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """Format a command line for use on other machines, reducing absolute paths to file names.
+    """Format a command line for use on other machines by reducing absolute paths to file names.
 
     >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
     'python benchmarks/bench_c.py net --data-root=sets'

@@ -163,7 +163,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
-    """Return traces of the most active neurons in the first, middle and last layer, from different channels."""
+    """Return traces of the most active neurons from different channels of the first, middle and last layers."""
     names = list(layers)
     chosen = (
         dict.fromkeys(names[place * (len(names) - 1) // (_LAYERS - 1)] for place in range(_LAYERS)) if names else {}
@@ -248,7 +248,7 @@ def _where(recording: Recording) -> str:
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
     """Average neighbouring values along the first axis and return their positions and means.
 
-    Positions count from 1.
+    Positions start at 1.
     """
     block = -(-len(values) // most)
     begins = range(0, len(values), block)

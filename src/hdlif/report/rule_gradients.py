@@ -1,4 +1,4 @@
-"""Compare the gradients of learning rules with the STBP gradient, for both untrained networks and checkpoints."""
+"""Compare the gradients of learning rules with the STBP gradient, for untrained networks or checkpoints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare the gradients of learning rules in float64 on the first training batches.
 
-    Batch norm uses batch statistics, as in training. Rules other than the recipe's own rule have default arguments.
+    Batch norm uses batch statistics, as in training. Rules other than the recipe's own rule use default arguments.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
@@ -92,7 +92,7 @@ class _Network:
 
 
 def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
-    """Yield a checkpoint's network or, for a recipe, one untrained network for each neuron to compare.
+    """Yield a checkpoint's network or, for a recipe, one untrained network per compared neuron.
 
     All networks for a recipe have the same weights.
     """
@@ -121,7 +121,7 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
     """Set the number of threads with which the forward pass on a batch is fastest.
 
-    Gradients are not timed, because computing one can take minutes if threads wait for each other.
+    Gradient computations are not timed, because they can take minutes if threads wait for each other.
     """
     cores = cores_to_try()
     if cores <= 1:
@@ -220,7 +220,7 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """Return the learning rules by name, with the recipe's arguments for its own rule."""
+    """Return the learning rules by name, applying the recipe's arguments to its own rule."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:

@@ -56,7 +56,7 @@ class CoherenceStep(TypedDict):
 
 @with_config(FINITE)
 class CoherenceLayer(TypedDict):
-    """A comparison between a layer's gradient and the STBP gradient, with fractions of the entries of dL/dm."""
+    """A comparison between a layer's gradient and the STBP gradient, including fractions of the entries of dL/dm."""
 
     name: Name
     kind: Literal["neuron", "synapse", "parameters"]
@@ -296,7 +296,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Return whether the lists in a file have consistent lengths and any confusion matrix is square."""
+    """Return whether the lists in a file have consistent lengths and each confusion matrix is square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:
@@ -339,7 +339,7 @@ def _text(path: Path) -> str:
 
 
 def _finishing(folder: Path) -> str:
-    """Explain how to finish the run in a folder, with a command if the run can be resumed."""
+    """Explain how to finish the run in a folder, including a command if the run can be resumed."""
     if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
     return f"the run was stopped; continue it with: {run_folder.resuming(folder)}"

@@ -46,7 +46,7 @@ def parsed(text: str) -> Neurons:
 def traces_of(
     folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
 ) -> Traces:
-    """Return neuron traces of several networks, each for one sample of the network's test set.
+    """Return neuron traces of several networks, each on one sample from the network's test set.
 
     Args:
         neurons: neurons to draw, in networks that have them. By default, these are neurons in different channels of the
@@ -98,9 +98,9 @@ def _traced(
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
-    """Run a deployed network in PyTorch on one sample and return the traces of its neuron layers by name.
+    """Run a deployed network in PyTorch on one sample and return its neuron layers' traces by layer name.
 
-    Mem-BN is folded into the membrane and the threshold.
+    Mem-BN is folded into the membrane potential and the threshold.
     """
     steps: list[dict[str, NDArray[np.float32]]] = []
 

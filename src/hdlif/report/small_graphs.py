@@ -30,7 +30,7 @@ CHANNELS, SIDE, STEPS, BATCH, CLASSES = 19, 7, 3, 2, 5
 
 
 def small_graphs() -> Iterator[tuple[str, Graph]]:
-    """Yield named networks that together contain every weight encoding, every neuron and every other op."""
+    """Yield named networks that together contain every weight encoding and every op, including every neuron."""
     for encoding in ENCODINGS:
         yield f"{encoding} weights", _convolutional(encoding)
     yield "dilation and groups", _apart()
@@ -118,7 +118,7 @@ class _Nodes:
 def _convolutional(encoding: str) -> Graph:
     """Build a small residual network with a strided shortcut.
 
-    The stem and the shortcut have real inputs, and all other synapses have integer codes as inputs.
+    The stem and the shortcut take real inputs, and all other synapses take integer codes.
     """
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))

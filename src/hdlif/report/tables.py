@@ -19,7 +19,7 @@ TITLES = {
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """Format a plain-text table, aligning the columns in `left` to the left and all others to the right."""
+    """Format a plain-text table, left-aligning the columns in `left` and right-aligning all others."""
     header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []

@@ -61,7 +61,7 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
 
 
 def _shown(value: Any) -> Any:
-    """Escape characters that are invalid in HTML or reverse the text direction."""
+    """Escape characters that are invalid in HTML or that reverse the text direction."""
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 

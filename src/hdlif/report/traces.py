@@ -1,4 +1,4 @@
-"""Draw the spikes and membranes of single neurons for one sample."""
+"""Draw the spikes and membrane potentials of single neurons for one sample."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ _LINES = 4
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """One neuron's membrane m_t before firing, threshold θ_t and spike at each time step.
+    """One neuron's membrane potential m_t before firing, threshold θ_t and spike at each time step.
 
     Attributes:
         threshold: the threshold at each step, or NaN if there is none.
@@ -78,7 +78,7 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """Choose `count` neurons from as many channels as possible, preferring those that come first in `order`.
+    """Choose `count` neurons from as many channels as possible, preferring neurons that come first in `order`.
 
     Neurons in different channels are preferred, because neighbours in a channel behave similarly.
 
@@ -100,9 +100,9 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
-    """Draw the spikes of all networks, and the input and membranes of the network with the most traced neurons.
+    """Draw all networks' spikes, and the input and membrane potentials of the network with the most traced neurons.
 
-    In a tie, the membranes of the network `best` are drawn.
+    In a tie, the membrane potentials of the network `best` are drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)
@@ -151,7 +151,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
 
 
 def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -> Figure:
-    """Draw one network's input and the membrane of each neuron, with a table that covers all networks."""
+    """Draw one network's input and each neuron's membrane potential, with a table that covers all networks."""
     own = {neuron: trace for neuron, style, trace in found if style == shown}
     which = f" in {names[shown]}" if len(names) > 1 else ""
     caption = (
@@ -215,7 +215,7 @@ def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
 
 
 def _panel(text: Text, style: int, trace: NeuronTrace, title: str) -> Markup:
-    """Draw a neuron's membrane as a line, the threshold as a dotted line, and spikes as markers."""
+    """Draw a neuron's membrane potential as a line, the threshold as a dotted line, and spikes as markers."""
     with charts.chart(charts.PANEL) as axes:
         charts.draw(axes, style, time_axis(trace.membrane), trace.membrane, linestyle="-")
         charts.draw(axes, style, time_axis(trace.threshold), trace.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)

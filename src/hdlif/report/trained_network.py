@@ -103,7 +103,7 @@ def measure(
 
 
 def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
-    """Return whether larger is better for each additional metric, and the value names of multi-value metrics."""
+    """Return whether larger values of each additional metric are better, and the value names of multi-value metrics."""
     if not isinstance(task, Measured) or not task.metrics:
         return {}
     asked = [name for name in test.metrics if name not in task.figures]

@@ -73,7 +73,7 @@ def _with_gradients(
 
 
 def neuron_difference(name: str, instruction_set: str, *, measured: RunNeuron = run_kernels) -> float | None:
-    """Return the error of a neuron's compiled kernel, or None if values are exact and gradients are close."""
+    """Return the error of a neuron's compiled kernel, or None if its values are exact and its gradients are close."""
     torch.manual_seed(0)
     neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0])
     current = torch.randn(_STEPS, _BATCH, *_SHAPE).requires_grad_()
@@ -95,7 +95,7 @@ def off_by(found: Iterable[Tensor], right: Iterable[Tensor]) -> float | None:
 
 
 def layer_difference(name: str, instructions: str, *, measured: RunLayer = convolve) -> float | None:
-    """Return the error of a compiled convolution of codes, or None if sums are exact and gradients are close."""
+    """Return the error of a compiled convolution of codes, or None if the sums are exact and the gradients close."""
     ins, outs, kernel, stride, padding = LAYERS[name]
     torch.manual_seed(0)
     surplus = (torch.randn(1, 3, ins, 9, 7) - 0.8).relu().requires_grad_()

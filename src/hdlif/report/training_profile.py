@@ -232,10 +232,10 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
 
 
 def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
-    """Return the profiled microseconds by phase and place, counting nested operations only once.
+    """Return the profiled microseconds by phase and location, counting nested operations only once.
 
-    A phase is "forward", "backward" or "optimizer". A place is the name of a layer, `_WEIGHTS` for weight quantisers,
-    or "" for other operations.
+    A phase is "forward", "backward" or "optimizer". A location is the name of a layer, `_WEIGHTS` for weight
+    quantisers, or "" for other operations.
     """
     events = list(events)
     # An operation that creates a graph node has the node's number, and so do earlier operations that create none.

@@ -62,9 +62,9 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return a dict from the name of each value in a graph to whether the value consists of spikes.
+    """Return a dict that maps the name of each value in a graph to whether the value consists of spikes.
 
-    A node that only forwards values emits spikes if all its inputs are spikes, including those from the previous step.
+    A node that only forwards values emits spikes if all its inputs are spikes, including inputs from the previous step.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
@@ -116,7 +116,7 @@ def _nonzero_pairs(node: Node, x: Tensor) -> float:
 
 
 def _as_maps(x: Tensor) -> Tensor:
-    """Reshape sequences [T, B, C, L] to maps with one row."""
+    """Reshape sequences [T, B, C, L] into maps with one row."""
     return x.unsqueeze(3) if x.ndim == 4 else x
 
 

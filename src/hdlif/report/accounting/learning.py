@@ -1,4 +1,4 @@
-"""Count the memory, operations and energy of a deployed network that continues to learn.
+"""Compute the memory, operations and energy of a deployed network that continues to learn.
 
 A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The following counts include the
 zero entries in gradients:
@@ -64,7 +64,7 @@ class LearningCost:
 
 
 def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
-    """Return the cost of learning, computed from the counts that `activity` returns.
+    """Compute the cost of learning from the counts that `activity` returns.
 
     >>> import torch
     >>> from hdlif.graph.artefact import load

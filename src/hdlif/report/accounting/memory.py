@@ -18,10 +18,10 @@ from hdlif.nn.fusion import written_step
 
 @dataclass
 class Saved:
-    """The current and the peak number of bytes that autograd saves for backward passes.
+    """The current and peak numbers of bytes that autograd saves for backward passes.
 
-    Each tensor storage counts once, even if several operations save it. A view counts as its entire storage. Tensors
-    that are held only by a function's context or a network's state are not counted.
+    Each tensor storage is counted once, even if several operations save it. A view is counted as its entire storage.
+    Tensors that are held only by a function's context or a network's state are not counted.
 
     See `watching_saved` for an example.
 
@@ -144,7 +144,7 @@ class UpdateCost:
 
 
 def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterable[Tensor] = ()) -> UpdateCost:
-    """Run one update of `model` and measure how many time steps and how much memory it takes.
+    """Run one update of `model` and measure how many time steps and how much memory the update takes.
 
     >>> import torch
     >>> from torch import nn
@@ -194,7 +194,7 @@ def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterab
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:
-    """Count the operations and state bytes of one neuron per step of inference.
+    """Count the operations and state bytes of one neuron per inference step.
 
     >>> from hdlif.nn import HDLIF
     >>> found = step_counts(HDLIF(time_steps=4))
@@ -222,7 +222,7 @@ def chunk_bytes(
 ) -> int:
     """Return the exact number of bytes that a `path="fused"` layer saves for the backward pass over a chunk of steps.
 
-    The count excludes parameter rows of T or T·C values and the bytes that a subsequent quantiser saves.
+    The count excludes the bytes of parameter rows (T or T·C values) and of a subsequent quantiser.
 
     See `bytes_a_step` for an example.
 

@@ -1,14 +1,14 @@
 """Compute the number of parameters, the synaptic and neuron operations, and the energy of a network from its graph.
 
-There are two ways to price operations:
+Operations can be priced in two ways.
 
 The option "paper" counts operations as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
 weights in the body's convolutions, summed over time. The operations of 1x1 shortcuts count as SOPs, although shortcuts
-have dense real inputs. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`).
-`artefact.roles` assigns layers to the stem, body or classifier by their position in the graph. The energy is SOPs·0.9
-pJ, multiplied by bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A
-neuron costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a
-"1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
+have dense real inputs. The stem and the classifier are included only if the recipe also quantises their weights
+(`weights.quantise`). `artefact.roles` assigns layers to the stem, body or classifier by their position in the graph.
+The energy is SOPs·0.9 pJ. For quantised spikes, this value is multiplied by bits/32. LIF's one-bit spikes are priced as
+32-bit spikes. Nothing else costs energy. A neuron takes 3 operations per step (1 without accumulation, 5 for GLIF). A
+"1-bit" weight counts as 2 bits, and a "1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
 
 The option "honest" counts every operation of the deployed network. Products of an input and a weight are priced as
 additions if the input is a binary spike (0 or 1) or the weight has at most 2 bits. All other products are priced as
@@ -21,7 +21,7 @@ multiply-accumulates. The energies in pJ per operation are:
 
 Real inputs are graded fp32 spikes and the inputs of the stem, shortcuts and classifier. With "honest", SOPs are the
 operations on spikes. The price of an op without weights depends on its multiplications and additions. `hdlif.graph.op`
-defines which ops are free. Time-constant nodes count once. Memory traffic is not counted.
+defines which ops are free. Time-constant nodes are counted once. Memory traffic is not counted.
 """
 
 import math
@@ -54,7 +54,7 @@ def energy_pj(work: Work) -> float:
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Return the energy in pJ as in the paper: SOPs·0.9, multiplied by bits/32 for quantised spikes."""
+    """Return the energy in pJ as in the paper: SOPs·0.9, or SOPs·0.9·bits/32 for quantised spikes."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
 
 
@@ -173,7 +173,7 @@ def profile(
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """Return a network's profile, computed from the counts that `activity` returns.
+    """Compute a network's profile from the counts that `activity` returns.
 
     >>> import torch
     >>> from hdlif.report.accounting import activity, priced

@@ -73,7 +73,7 @@ class Outline:
         return sum(known) if len(known) == len(self.layers) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dict with the keys of `Profile.as_dict()`, in which figures that require the graph are None."""
+        """Return a dict with the keys of `Profile.as_dict()`. Figures that require the graph are None."""
         unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
         layers = []
         for layer in self.layers:
@@ -132,7 +132,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Return an output's shape without the time and batch dimensions, or [C, 1, L] for a sequence [C, L]."""
+    """Return an output's shape without time and batch dimensions. For a sequence [C, L], return [C, 1, L]."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
     # Plain layers get time folded into the batch.
