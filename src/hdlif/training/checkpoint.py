@@ -141,7 +141,7 @@ def load_model(
     """Fill `model` from a file written by `save_model` or from a training state, and return the record.
 
     A training state contains the current weights, not their average, and the running statistics of batch norm. A model
-    on torch's "meta" device takes over the loaded tensors without a copy.
+    on torch's "meta" device uses the loaded tensors without copying them.
 
     Args:
         loaded: the result of `load` for `path`.
@@ -179,7 +179,7 @@ def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> lis
 
 
 def _as_command(folder: Path) -> str:
-    """Return the command that resumes with the recipe in a run folder, or "" if the folder has no recipe."""
+    """Return the command that resumes a run with its folder's recipe, or "" if the folder has no recipe."""
     return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
@@ -195,7 +195,7 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of training: each parameter as model.NAME, and the optimiser's state of each parameter.
+    """Return the training state: each parameter as model.NAME, and the optimiser's state for each parameter.
 
     Momentum is stored as optimizer.NAME, and any other state as optimizer:KEY.NAME.
 

@@ -168,10 +168,10 @@ class Classify(Measured):
         return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Return the numbers of correct and of all predictions, from the mean output over the steps with a loss.
+        """Return the numbers of correct predictions and of all predictions, for the mean output of steps with a loss.
 
-        The label of a mixed sample is the class with the largest fraction. With `own_steps`, samples without a step
-        that has a loss are not counted.
+        The label of a mixed sample is the class with the largest fraction. With `own_steps`, a sample is not counted if
+        none of its steps has a loss.
         """
         if self.own_steps:
             classes, lengths = target.unbind(1)

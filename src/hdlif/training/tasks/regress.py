@@ -128,7 +128,7 @@ class Regress(Measured):
 
 
 class _Tally(Tally):
-    """A tally of rmse and mae over all values, and of r2, the explained fraction of variance averaged over outputs."""
+    """A tally of rmse and mae over all values, and of r2, the fraction of explained variance, averaged over outputs."""
 
     def __init__(self, task: Regress) -> None:
         values, steps = len(task.outputs), task.time_steps - task.first
