@@ -123,7 +123,7 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`. If any rank fails, the first rank raises the error; the others exit with code 0.
+        """Return the result of `action`. If a rank fails, the first rank raises the error; the others exit with code 0.
 
         Launchers kill all processes when one process fails, so only the first rank's exit code may be an error.
         """

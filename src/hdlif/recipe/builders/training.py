@@ -45,7 +45,7 @@ class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:adamw")):
 
 
 class Cosine(Part, kind="cosine", makes=At("hdlif.training.optimization:cosine").get):
-    """A learning rate that falls to 0 along half a cosine."""
+    """A learning rate that falls to 0 along a half-cosine."""
 
 
 class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:constant").get):

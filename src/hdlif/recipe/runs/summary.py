@@ -204,7 +204,7 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Format a fraction in 0..1 as percent, such as `94.54 ± 1.58`, or as one number if there is no deviation."""
+    """Format a fraction in 0..1 as a percentage, such as `94.54 ± 1.58`, or as one number if there is no deviation."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 
