@@ -58,7 +58,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path to write to; the file replaces `path` at the end or is removed after an error.
 
-    If several processes write the same file, the last write wins. A link at `path` is replaced, and its target stays
+    If several processes write the same file, the last write wins. A link at `path` is replaced, but its target stays
     unchanged.
 
     Args:

@@ -140,7 +140,7 @@ def load_model(
 ) -> dict[str, Any]:
     """Fill `model` from a file written by `save_model` or from a training state, and return the record.
 
-    A training state contains the current weights, not their average, and the running statistics of batch norm. A model
+    A training state contains the current weights (not their average) and the running statistics of batch norm. A model
     on torch's "meta" device uses the loaded tensors without copying them.
 
     Args:

@@ -102,7 +102,7 @@ class Ranks:
         return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.accelerator.device))]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over ranks, without an autograd graph."""
+        """Return the mean over ranks; with several ranks, the mean is detached from the autograd graph."""
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:

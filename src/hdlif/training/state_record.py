@@ -64,7 +64,7 @@ _STATE = TypeAdapter(_State)
 
 
 def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
-    """Validate a checkpoint's record and return the counters in the record.
+    """Validate a checkpoint's record and return its counters.
 
     Raises:
         CheckpointError: the record does not describe a training state.

@@ -199,7 +199,7 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if `activity.sops` lists a layer without operations to count."""
+    """Raise `RecipeError` if a name in `activity.sops` is not a body layer with synaptic operations."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return

@@ -176,7 +176,8 @@ class TrainResult:
 
     @property
     def threads_used(self) -> int:
-        """Return the number of threads used for training, or 1 for results from versions without this value."""
+        """Return the number of threads used for training, or 1 for results of earlier versions, which lack this
+        value."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class EarlyAnswers:
         }
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of early.json, or {} if there is only one time step or no sample."""
+        """Return the data for early.json, or {} if there is only one time step or there are no samples."""
         return {"early": self.as_dict()} if self._time_steps > 1 and self._n else {}
 
 
@@ -243,7 +243,7 @@ class Confusion:
         return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of confusion.json."""
+        """Return the data for confusion.json."""
         return {"confusion": {"labels": list(self.classes), "counts": self.counts.tolist()}}
 
 
@@ -265,5 +265,5 @@ class Chosen(Confusion):
         self.early(outputs, target)
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of confusion.json and early.json."""
+        """Return the data for confusion.json and early.json."""
         return {**super().files(), **self.early.files()}
