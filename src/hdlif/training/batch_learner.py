@@ -35,7 +35,7 @@ class BatchLearner:
     _answers: int = 0
 
     def learn(self, x: Tensor, target: Tensor) -> None:
-        """Train on a batch on the device and advance the counters."""
+        """Train on a batch that is on the device, and advance the counters."""
         counters = self.training.counters
         batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()

@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _record_of(text: str, path: Path) -> dict[str, Any]:
-    """Parse a record, limited to the JSON that hdlif writes: finite numbers, text, and shallow nesting."""
+    """Parse a record; only JSON as written by hdlif is accepted, with finite numbers, text and shallow nesting."""
 
     def no_number(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON number")
@@ -214,7 +214,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore a training state from `training_tensors` that were read from `path`.
+    """Restore a training state from the `training_tensors` read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.
