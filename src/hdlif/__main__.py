@@ -2,7 +2,7 @@
 
 The first SIGINT raises KeyboardInterrupt, so hdlif can remove partial files and end its child processes. Further
 signals are ignored for `PATIENCE` seconds; after that, a signal ends the process immediately. During training,
-`hdlif.training.interruption` holds back the first SIGINT, so the second SIGINT raises KeyboardInterrupt. After an
+`hdlif.training.interruption` delays the first SIGINT, so the second SIGINT raises KeyboardInterrupt. After an
 interrupt, the exit code is 130, and no traceback is shown.
 
 While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and others raise a different

@@ -55,7 +55,7 @@ def _if_plain(values: Any) -> Any:
 
 
 class Component(BaseModel):
-    """A recipe part selected by name: its `kind`, and the arguments for this kind."""
+    """A recipe part selected by name, with a `kind` and the arguments for this kind."""
 
     # A checkpoint stores the recipe as canonical JSON, so values are JSON values, without NaN and infinity.
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
@@ -72,7 +72,7 @@ class Component(BaseModel):
 
 
 def of_kind(kind: str) -> Component:
-    """Return a part of this kind without arguments."""
+    """Return a part of the given kind, without arguments."""
     return Component.model_validate({"kind": kind})
 
 
@@ -94,7 +94,7 @@ class _Section(BaseModel):
 
 
 class MixupConfig(_Section):
-    """Settings for Mixup and CutMix, drawn per batch as in timm; `training.label_smoothing` smooths mixed labels."""
+    """Settings for Mixup and CutMix, applied per batch as in timm; `training.label_smoothing` smooths mixed labels."""
 
     mixup_alpha: float = Field(0.8, ge=0, description="Parameter of mixup's Beta distribution; 0 turns mixup off.")
     cutmix_alpha: float = Field(1.0, ge=0, description="Parameter of CutMix's Beta distribution; 0 turns CutMix off.")

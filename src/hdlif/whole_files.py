@@ -58,7 +58,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path to write to; the file replaces `path` at the end or is removed after an error.
 
-    If several processes write the same file, the last write wins. A link at `path` is replaced, and its target stays
+    If several processes write the same file, the last write wins. A link at `path` is replaced, but its target stays
     unchanged.
 
     Args:
@@ -82,7 +82,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path, names: Collection[str]) -> None:
-    """Remove the temporary files for `names` that killed processes left; no other process may be writing `names`."""
+    """Remove temporary files that killed processes left for `names`; no other process may be writing `names`."""
     for path in folder.iterdir():
         if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
             path.unlink(missing_ok=True)

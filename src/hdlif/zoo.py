@@ -3,7 +3,7 @@
 A zoo is a folder or a web address with manifest.json and three files per network:
 
 - NAME.hdlif.safetensors: the model file
-- NAME.weights.safetensors: a checkpoint to continue training from
+- NAME.weights.safetensors: a checkpoint for further training
 - NAME.json: the network's card
 
 The manifest lists the size and the SHA-256 of each file. Files that differ from the manifest are rejected.

@@ -2,8 +2,8 @@
 
 A recipe with a `base` lists only its differences from the base. A base recipe cannot itself have a base. A section with
 a `kind` replaces the base's section. A section without a `kind` is merged with the base's section key by key. A base is
-a shipped recipe, or a file in the recipe's folder or below. Error messages never quote a base file, because the file
-may not be a recipe.
+a shipped recipe, or a file in the recipe's folder or a subfolder. Error messages never quote a base file, because the
+file may not be a recipe.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Return a recipe after replacing single values as `load_recipe` does. Raises `RecipeError`."""
+    """Return a copy of a recipe in which single values are replaced, as in `load_recipe`. Raises `RecipeError`."""
     tree = recipe.model_dump(mode="json")
     for override in overrides:
         replace_value(tree, override)
@@ -117,7 +117,7 @@ def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[st
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
-    """Check keys as in a recipe's section `data`, and return this section; error messages begin with `name`.
+    """Check keys for a recipe's section `data`, and return the section; error messages begin with `name`.
 
     Raises:
         RecipeError: as in `load_recipe`.

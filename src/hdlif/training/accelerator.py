@@ -23,7 +23,7 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """The device and precision for running networks, and the distributed process.
+    """The device, the precision and the distributed process with which networks run.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size

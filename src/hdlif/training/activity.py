@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·(density - target)+, summed over layers, or of the mean density without `per_layer`."""
+    """The penalty weight·(density - target)+, summed over layers, or for all neurons if `per_layer` is False."""
 
     target: float
     weight: float = 1.0
@@ -153,7 +153,7 @@ def count(spikes: Tensor) -> Tensor:
 
 
 class Watch:
-    """A recorder of a penalty's layer measures during forward passes that build an autograd graph.
+    """A recorder for a penalty's measures during forward passes that build an autograd graph.
 
     `nn.carrying` passes `measures` along with the steps of each forward pass.
 

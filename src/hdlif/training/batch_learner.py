@@ -35,7 +35,7 @@ class BatchLearner:
     _answers: int = 0
 
     def learn(self, x: Tensor, target: Tensor) -> None:
-        """Train on a batch on the device and advance the counters."""
+        """Train on a batch that is on the device, and advance the counters."""
         counters = self.training.counters
         batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()
@@ -46,7 +46,7 @@ class BatchLearner:
         counters.step += 1
 
     def prepared(self, x: Tensor, target: Tensor) -> Batch:
-        """Return the batch after the callbacks have changed it."""
+        """Return the batch as changed by the callbacks."""
         batch = Batch(x, target, target)
         for callback in self.training.callbacks:
             batch = callback.on_batch_start(self.training, batch) or batch
@@ -57,7 +57,7 @@ class BatchLearner:
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
-        """Agree among all ranks on whether a signal has arrived and whether a checkpoint is due."""
+        """Determine for all ranks together whether a signal has arrived and whether a checkpoint is due."""
         ranks = self.training.ranks
         self.signal = ranks.highest(self.training.pending.number or 0)
         self.is_checkpoint_due = bool(ranks.highest(self._is_due()))

@@ -77,7 +77,7 @@ class Training(Protocol):
         """Show a line to the user and send the line as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
-        """Return 63 random bits for the current batch and rank, which are identical after a resume."""
+        """Return 63 random bits for the current batch and rank; a resumed run gets the same bits."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the content of a checkpoint: tensors, and a record of plain values."""
@@ -133,7 +133,7 @@ class Callback:
     def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
         """Called with each event, a mapping with the keys "event" (the name), "epoch", "step", "seconds" and more.
 
-        The event "message" has a "line" for the user, and "warning", which is True for warnings.
+        The event "message" has the keys "line" (text for the user) and "warning", which is True for warnings.
         """
 
     def teardown(self) -> None:
@@ -148,7 +148,7 @@ class Callback:
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the plain values in the state of all callbacks.
+    """Return the tensors and the plain values from the states of all callbacks.
 
     Raises:
         TrainingError: a callback's state contains something other than tensors and JSON values.

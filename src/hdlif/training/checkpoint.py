@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _record_of(text: str, path: Path) -> dict[str, Any]:
-    """Parse a record, limited to the JSON that hdlif writes: finite numbers, text, and shallow nesting."""
+    """Parse a record; only JSON as written by hdlif is accepted, with finite numbers, text and shallow nesting."""
 
     def no_number(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON number")
@@ -140,8 +140,8 @@ def load_model(
 ) -> dict[str, Any]:
     """Fill `model` from a file written by `save_model` or from a training state, and return the record.
 
-    A training state contains the current weights, not their average, and the running statistics of batch norm. A model
-    on torch's "meta" device takes over the loaded tensors without a copy.
+    A training state contains the current weights (not their average) and the running statistics of batch norm. A model
+    on torch's "meta" device uses the loaded tensors without copying them.
 
     Args:
         loaded: the result of `load` for `path`.
@@ -179,7 +179,7 @@ def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> lis
 
 
 def _as_command(folder: Path) -> str:
-    """Return the command that resumes with the recipe in a run folder, or "" if the folder has no recipe."""
+    """Return the command that resumes a run with its folder's recipe, or "" if the folder has no recipe."""
     return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
@@ -195,7 +195,7 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of training: each parameter as model.NAME, and the optimiser's state of each parameter.
+    """Return the training state: each parameter as model.NAME, and the optimiser's state for each parameter.
 
     Momentum is stored as optimizer.NAME, and any other state as optimizer:KEY.NAME.
 
@@ -214,7 +214,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore a training state from `training_tensors` that were read from `path`.
+    """Restore a training state from the `training_tensors` read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.

@@ -74,7 +74,7 @@ class RunFiles:
         self.last, self.previous, self.best, self.final = (out / name for name in names)
 
     def epoch(self, number: int) -> Path:
-        """Return the path of the network of one epoch, counted from 1."""
+        """Return the path of the network saved after an epoch; epochs count from 1."""
         return self.out / run_folder.EPOCH.format(number)
 
     def exist(self) -> bool:
@@ -167,7 +167,7 @@ class Checkpoints(Callback):
 
     - last.safetensors: the state to resume from
     - previous.safetensors: the earlier state, in case the last state is damaged
-    - model.safetensors: the validated network of the best epoch, with the lowest validation loss among equal scores
+    - model.safetensors: the validated network of the best epoch; the lowest validation loss breaks ties
     - epoch_N.safetensors: the validated network of epoch N, if `config.keep_every` is set
 
     Args:
@@ -234,5 +234,5 @@ class Checkpoints(Callback):
 
 
 def not_finite(model: nn.Module) -> str | None:
-    """Return the name of the first parameter or buffer with a NaN or an infinity, if any."""
+    """Return the name of the first parameter or buffer that contains NaN or infinity, if any."""
     return next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)

@@ -111,7 +111,7 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
     """Return the samples given to `Trainer.fit`, or raise an error if they are invalid or do not fit the task.
 
-    Validation samples may be empty.
+    The validation samples may be empty.
     """
     samples = as_samples(given, name)
     if not len(samples):

@@ -62,7 +62,7 @@ def evaluate(
 def answered(
     model: nn.Module, batches: Batches, *, time_steps: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the outputs [T, B, n] in eval mode and the target of every batch.
+    """Yield each batch's outputs [T, B, n] in eval mode, with its target.
 
     Args:
         model, batches, device: as in `evaluate`.

@@ -228,7 +228,7 @@ class TrainingLoop:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Set the number of threads as given or resumed, or else choose it; log and print a measured number."""
+        """Set the given or resumed number of threads, or choose a number; log and print a measured number."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:
@@ -329,7 +329,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Between two batches, stop for a signal or write a due checkpoint, as agreed among all ranks."""
+        """Stop for a signal or write a due checkpoint between two batches, as agreed among all ranks."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:

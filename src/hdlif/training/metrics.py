@@ -29,7 +29,8 @@ class Log(Callback):
     """A callback that writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
 
     metrics.jsonl is authoritative. A resumed run truncates metrics.jsonl to its length at the checkpoint and rewrites
-    OUT/tensorboard from metrics.jsonl. Even after a kill, metrics.jsonl therefore contains each step exactly once.
+    OUT/tensorboard from metrics.jsonl. Even after the process is killed, metrics.jsonl therefore contains each step
+    exactly once.
 
     List a `Checkpoints` callback for the same folder before `Log`, because `Checkpoints` clears the folder.
 

@@ -30,7 +30,7 @@ SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | S
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters with weight decay and those without weight decay, each in the model's order.
+    """Return the parameters with and without weight decay, each group in the model's order.
 
     Vectors, scalars and per-step parameters have no weight decay, because decay would pull λ and θ to the middle of
     their ranges.
@@ -148,7 +148,7 @@ def constant(step: int, total: int) -> float:
 
 @dataclass(frozen=True)
 class Drops:
-    """Step decay, which multiplies the learning rate by `factor` after each fraction of all steps that `at` lists.
+    """Step decay, which multiplies the learning rate by `factor` after each of the fractions `at` of all steps.
 
     >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
@@ -230,7 +230,7 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the given optimiser and scheduler, with None replaced by the optimiser or schedule from the config.
+    """Return the given optimiser and scheduler, or those from the config in place of None.
 
     Raises:
         InputError: an argument has another type, or the two do not fit together.

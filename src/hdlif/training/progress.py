@@ -95,7 +95,7 @@ def _named(name: str, value: float | None) -> list[str]:
 
 
 def report_omitted_samples(training: Training, samples: int, batch_size: int) -> None:
-    """Report the number of samples that each epoch omits as an incomplete batch, if the number is large."""
+    """Report the number of samples in the incomplete batch that each epoch omits, if this number is large."""
     left = samples - training.batches * batch_size
     if not many_left_out(left, samples) or not training.ranks.first:
         return

@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """Gather the tensors of all ranks in order, [ranks, ...], with the same bits on every rank."""
+    """Gather the tensors of all ranks in rank order, [ranks, ...], with the same bits on every rank."""
     tensors = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(tensors, tensor)
     return torch.stack(tensors)
@@ -102,7 +102,7 @@ class Ranks:
         return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.accelerator.device))]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over ranks, without an autograd graph."""
+        """Return the mean over ranks; with several ranks, the mean is detached from the autograd graph."""
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
@@ -123,7 +123,7 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`. If any rank fails, the first rank raises the error; others exit with code 0.
+        """Return the result of `action`. If a rank fails, the first rank raises the error; the others exit with code 0.
 
         Launchers kill all processes when one process fails, so only the first rank's exit code may be an error.
         """
@@ -166,7 +166,7 @@ class Ranks:
 
     @property
     def gather(self) -> Gather | None:
-        """Return the function with which batch norms gather statistics from all ranks, or None if there is one rank."""
+        """Return the function that batch norms use to gather statistics from all ranks, or None for one rank."""
         return None if self.count == 1 else gathered
 
     @contextmanager

@@ -19,7 +19,7 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 @dataclass
 class Counters:
-    """The position of a training run, which together with weights and momenta is the run's complete state."""
+    """The position of a training run, which, together with weights and momenta, is the run's complete state."""
 
     epoch: Number = 0
     """Completed epochs."""
@@ -64,7 +64,7 @@ _STATE = TypeAdapter(_State)
 
 
 def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
-    """Validate a checkpoint's record and return the counters in the record.
+    """Validate a checkpoint's record and return its counters.
 
     Raises:
         CheckpointError: the record does not describe a training state.

@@ -34,7 +34,7 @@ TIE = 0.01
 
 @dataclass(frozen=True)
 class Threads:
-    """The number of threads of a training run, and how the number was chosen.
+    """The number of threads of a training run, and how it was chosen.
 
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", from the resumed run; or "default", PyTorch's own
@@ -74,7 +74,7 @@ def _in_words(seconds: float) -> str:
 
 @contextmanager
 def using_threads(count: int | None = None) -> Iterator[None]:
-    """Set the number of PyTorch's threads inside the context and restore it afterwards.
+    """Set PyTorch's number of threads inside the context and restore it afterwards.
 
     >>> import torch
     >>> from hdlif.training import using_threads
@@ -149,9 +149,9 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Each round times all numbers of threads on the same update. If other rounds follow, the first round only excludes
-    slow numbers of threads. In each later round, times are divided by the time of the smallest number of threads. The
-    median ratio over rounds decides, so a short disturbance does not affect the choice.
+    Each round times the same update with every number of threads. If more rounds follow, the first round only excludes
+    thread counts that are slow. In each later round, times are divided by the time of the smallest number of threads.
+    The choice is based on the median ratio over rounds, so a short disturbance has no effect.
 
     Args:
         update: makes update number i (from 0) on a copy.

@@ -146,7 +146,7 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network, restore the weights of the best epoch on `validation`, and switch to eval mode.
+        """Train the network, restore the weights with the best score on `validation`, and switch to eval mode.
 
         Ctrl-C and SIGTERM stop training between two batches. If there are several processes, all must call `fit` with
         the same arguments. Each process then trains on an equal share of every batch.

@@ -118,7 +118,7 @@ class Updater:
         hear: Callable[[Tensor], None] = lambda outputs: None,
         carry: Carry | None = None,
     ) -> float:
-        """Train on a batch [T or 1, B, ...] and return the loss per update, without the penalty.
+        """Train on a batch [T or 1, B, ...] and return the loss of each update, without the penalty.
 
         Pass this rank's share of the batch as `x` and `target`; the returned loss covers all ranks. After a non-finite
         loss on any rank, this update and all later updates are skipped.
@@ -199,7 +199,7 @@ class Updater:
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
-    """Compile `model` with torch.compile once for all time steps, and return the compiled function.
+    """Compile `model` once for all time steps with torch.compile, and return the compiled function.
 
     In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
     requires four graphs: for the first step of a sequence and for later steps, each with and without gradients. Steps

@@ -119,7 +119,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check `data.augment` for a kind of samples, or for None before the data are inspected. Raises `RecipeError`."""
+    """Check `data.augment` for a kind of samples, which is None before the data are inspected. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -131,7 +131,7 @@ def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
 
 
 def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]:
-    """Build the augmentations in order, except that shipped augmentations without arguments are returned as names."""
+    """Build the augmentations in order; shipped augmentations without arguments are returned as names."""
     return [part.build() or part.kind for part in read_augment(section, samples)]
 
 

@@ -72,7 +72,7 @@ def names_own_parts(recipe: Recipe) -> bool:
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
     """Raise `RecipeError` if the rule keeps traces and does not support the network or the batch size.
 
-    The recipe must have passed `check`; `ranks` is the number of processes that share a batch.
+    The recipe must already have passed `check`; `ranks` is the number of processes that share a batch.
     """
     import torch
 

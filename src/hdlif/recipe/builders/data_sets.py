@@ -29,7 +29,7 @@ class Data(Part):
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
-    """Generated time series, classified by whether two distant bits differ."""
+    """Generated time series, with classes that depend on whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
     noise: float = field(0.3, "Standard deviation of the values between the bits.")
@@ -50,7 +50,7 @@ class Copy(Data, kind="copy", makes=memory_tasks.Copy):
 
 
 class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
-    """A chaotic time series, whose future values the network must predict."""
+    """A chaotic time series; the network must predict its future values."""
 
     steps: int = field(100, "Time steps per window.")
     ahead: int = field(6, "Time steps from an input value to the value to predict.")

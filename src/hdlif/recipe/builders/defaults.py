@@ -80,7 +80,7 @@ def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
 
 
 def batch_size(samples: int) -> int:
-    """Return the batch size: a power of two within `BATCH`, about a twelfth of the number of samples.
+    """Return the batch size: a power of two in the range `BATCH`, about a twelfth of the number of samples.
 
     >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
     [4, 8, 16, 64]
@@ -167,8 +167,8 @@ def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
 def _residual_values(height: int, width: int) -> int:
     """Return the number of values in the base recipe's residual network at one step.
 
-    The first stage of the residual network has two layers of 16 channels at the size of the images. Each later stage
-    has half as many values as the previous stage.
+    The first stage of the residual network has two layers with 16 channels at the resolution of the images. Each later
+    stage has half as many values as the stage before.
     """
     return 2 * (2 * 16 * height * width)
 

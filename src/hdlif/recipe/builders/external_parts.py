@@ -91,7 +91,7 @@ def imported(name: str, key: str) -> Any:
 
 
 def _likely_module(missing: str) -> str:
-    """Suggest the installed module with the nearest name, or return "" if no name is near."""
+    """Suggest the installed module with the most similar name, or return "" if no name is similar."""
     # Import lazily, as in did_you_mean.
     import difflib
 

@@ -32,7 +32,7 @@ WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enu
 
 
 class Weights(Part):
-    """The precision of weights, and the names of layers with a different precision."""
+    """The precision of the weights, and exceptions for individual layers."""
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
@@ -138,7 +138,7 @@ class Levels(Keys):
 
 
 class Spikes(Part):
-    """The rounding of spikes, and the layers with different levels."""
+    """The rounding of spikes, and exceptions for individual layers."""
 
     BESIDE = frozenset({"layers"})
     layers: dict[str, Levels] = field(

@@ -248,7 +248,7 @@ class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:Grad
 
 
 class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
-    """HD-LIF neurons without accumulation and without state."""
+    """HD-LIF neurons without accumulation or state."""
 
     STATES = ()
 
@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that `time_constants` may set, beginning with the parameters in `LEAKS`."""
+    """Return the parameters that `time_constants` may set in a class, beginning with those in `LEAKS`."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

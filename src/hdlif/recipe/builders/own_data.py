@@ -216,7 +216,7 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
 
 
 def _check_labels(found: OwnData, labels: tuple[str, ...]) -> None:
-    """Raise `DataError` unless the data have the network's classes."""
+    """Raise `DataError` unless the data have the same classes as the network."""
     if found.classes != labels:
         from hdlif.data.own_data import other_classes
 

@@ -143,7 +143,7 @@ class _Sounds(_Timed):
 
 
 class Folder(_Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:Pictures")):
-    """A folder of your own images, in one folder per class or with a table of targets."""
+    """A folder of your own images, with one subfolder per class or a table of targets."""
 
     samples = "image"
     said = "a folder of images"
@@ -307,7 +307,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     series if it has x.npy, or subfolders with .csv or .wav files but no images. A folder contains events if its
     subfolders contain only event recordings. Without subfolders, the images or recordings next to a table determine the
     kind. A file with the suffix of a time series may also be a table. Tar files are shards. Unless a file has the same
-    name, `package.module:Name` and names that installed packages offer are kinds.
+    name, `package.module:Name` and names that installed packages offer are kinds of data.
 
     Args:
         otherwise: result if several kinds are possible, or none.

@@ -50,7 +50,7 @@ class At:
 
 
 def nothing() -> None:
-    """Return None, which is the object for kinds that disable a section."""
+    """Return None, the object for kinds that disable a section."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
@@ -235,7 +235,7 @@ def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> l
 
 
 def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the key and the name of each recipe part that does not ship with hdlif."""
+    """Yield the key and the name of each recipe part that is not shipped with hdlif."""
     for key, kind in _named(recipe.model_dump(mode="json"), ""):
         if is_own(kind) or (key in KINDS and kind not in KINDS[key]):
             yield key, kind

@@ -1,4 +1,4 @@
-"""Build the JSON Schema of recipes, for use in text editors, without importing any part.
+"""Build the JSON Schema of recipes for text editors, without importing any part of a recipe.
 
 The schema omits dependencies between values, which `hdlif recipes check` tests.
 """

@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a spiking version of a network from torchvision, timm or your code."""
+"""The kind `spiking` of the section `model`: a spiking version of a network from torchvision, timm or your own code."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    """Load the ordinary network's weights, except for a last linear layer with a different number of classes."""
+    """Load the ordinary network's weights, except those of a last linear layer with a different number of classes."""
     from torch import nn
 
     from hdlif.training.state_dicts import load_state_dict

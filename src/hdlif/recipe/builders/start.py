@@ -35,7 +35,7 @@ def read_start(network: str) -> tuple[StartConfig, Recipe]:
 
 
 def build_started(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Temporal:
-    """Build the recipe's network with the weights from which training starts.
+    """Build the recipe's network with the initial weights for training.
 
     If the recipe has a section `start`, tensors are copied by name from the trained network. If the networks predict
     different classes or values, tensors whose shapes depend on the number of outputs keep their initial values.

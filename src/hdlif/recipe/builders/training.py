@@ -45,7 +45,7 @@ class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:adamw")):
 
 
 class Cosine(Part, kind="cosine", makes=At("hdlif.training.optimization:cosine").get):
-    """A learning rate that falls to 0 along half a cosine."""
+    """A learning rate that falls to 0 along a half-cosine."""
 
 
 class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:constant").get):
@@ -199,7 +199,7 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if `activity.sops` lists a layer without operations to count."""
+    """Raise `RecipeError` if a name in `activity.sops` is not a body layer with synaptic operations."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return

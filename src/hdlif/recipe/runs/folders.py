@@ -1,4 +1,4 @@
-"""Find the state of a run folder, check whether a new run may replace the content, and lock files.
+"""Find the state of a run folder, check whether a new run may replace the folder's content, and lock files.
 
 The kernel releases a process's locks when the process ends, even by SIGKILL. Locks also work over NFS (version 4, or
 version 3 with its lock daemon).
@@ -105,7 +105,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of a finished training run of the recipe if the network exists, otherwise None."""
+    """Return the result of the recipe's finished training run if the network exists, otherwise None."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)

@@ -134,7 +134,7 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     """Return the files of an imported module and of the custom modules that it imports, directly or indirectly.
 
     Custom modules are below the working folder, or below the folder from which the module itself is imported. Installed
-    modules are omitted, because their version identifies them. A module without a file has the value None.
+    modules are omitted, because their version identifies them. The value for a module without a file is None.
     """
     file = getattr(sys.modules[name], "__file__", None)
     first = Path(file) if isinstance(file, str) else None

@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """If a process fails, kill all processes, the current process last, because the others could wait forever."""
+    """If a process fails, kill all others and then the current process, because they could wait forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

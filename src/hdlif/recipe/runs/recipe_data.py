@@ -217,12 +217,12 @@ def is_recipe(target: str) -> bool:
 
 
 def write_files(out: Path, found: OwnData) -> None:
-    """Write the manifest of the data with which a training run begins."""
+    """Write the manifest of the data at the start of a training run."""
     write_text(out / run_folder.DATA_FILES, found.manifest.text())
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe, with the data path of the run in `out` if the same data have only moved."""
+    """Return the recipe, with the data path of the run in `out` if the same data have merely moved."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:

@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line, such as a full disk leaves, because a line appended to it would be unreadable."""
+    """Remove a partial last line (for example, after a full disk), because an appended line would be unreadable."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -144,7 +144,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 
 def _stops(trial: Trial, folder: Path) -> int:
-    """Return how often a trial has been resumed since its last checkpoint, including the current resumption."""
+    """Return how many times a trial has been resumed since its last checkpoint, including the current resumption."""
     last = folder / run_folder.LAST
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))

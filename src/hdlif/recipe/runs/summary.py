@@ -176,7 +176,8 @@ class TrainResult:
 
     @property
     def threads_used(self) -> int:
-        """Return the number of threads used for training, or 1 for results from versions without this value."""
+        """Return the number of threads used for training, or 1 for results of earlier versions, which lack this
+        value."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Format a fraction in 0..1 as percent, such as `94.54 ± 1.58`, or as one number if there is no deviation."""
+    """Format a fraction in 0..1 as a percentage, such as `94.54 ± 1.58`, or as one number if there is no deviation."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 

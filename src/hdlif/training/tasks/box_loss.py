@@ -111,7 +111,7 @@ class BoxLoss:
         return Assignment(one_hot.float(), is_box, chosen)
 
     def _sides_of(self, stride: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the lower limit (exclusive) and the upper limit (inclusive) of a box's longer side for each level."""
+        """Return the exclusive lower limit and the inclusive upper limit of a box's longer side, for each level."""
         first, last = stride == self.strides[0], stride == self.strides[-1]
         below = torch.zeros_like(stride)
         for smaller, own in zip(self.strides, self.strides[1:], strict=False):

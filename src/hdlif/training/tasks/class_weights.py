@@ -22,7 +22,7 @@ _DIGITS = 6
 
 
 def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
-    """Return weights that give all classes equal influence: N/(K·n_c), for N samples in K classes with n_c of class c.
+    """Return weights N/(K·n_c) for N samples in K classes, n_c of them in class c: all classes have equal influence.
 
     The mean of the weights over all samples is 1. A class without samples has weight 1 and is not counted in K.
 

@@ -74,7 +74,7 @@ class EarlyAnswers:
         }
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of early.json, or {} if there is only one time step or no sample."""
+        """Return the data for early.json, or {} if there is only one time step or there are no samples."""
         return {"early": self.as_dict()} if self._time_steps > 1 and self._n else {}
 
 
@@ -168,10 +168,10 @@ class Classify(Measured):
         return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Return the numbers of correct and of all predictions, from the mean output over the steps with a loss.
+        """Return the numbers of correct predictions and of all predictions, for the mean output of steps with a loss.
 
-        The label of a mixed sample is the class with the largest fraction. With `own_steps`, samples without a step
-        that has a loss are not counted.
+        The label of a mixed sample is the class with the largest fraction. With `own_steps`, a sample is not counted if
+        none of its steps has a loss.
         """
         if self.own_steps:
             classes, lengths = target.unbind(1)
@@ -243,7 +243,7 @@ class Confusion:
         return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of confusion.json."""
+        """Return the data for confusion.json."""
         return {"confusion": {"labels": list(self.classes), "counts": self.counts.tolist()}}
 
 
@@ -265,5 +265,5 @@ class Chosen(Confusion):
         self.early(outputs, target)
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of confusion.json and early.json."""
+        """Return the data for confusion.json and early.json."""
         return {**super().files(), **self.early.files()}

@@ -288,7 +288,7 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
 
 
 def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], true: int) -> NDArray[np.float64]:
-    """Return the average precision at each threshold in `IOUS`, [10], interpolated at 101 recalls in 0..1.
+    """Return the average precision at each threshold in `IOUS`, [10], interpolated at 101 recall values in 0..1.
 
     An example with two objects, and a wrong box ranked between two correct boxes:
 

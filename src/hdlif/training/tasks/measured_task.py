@@ -97,7 +97,7 @@ class Measured(ABC):
 
     @abstractmethod
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the arguments of a metric's `update`, from outputs [T, B, n] and a target [B, ...] on the CPU."""
+        """Compute the arguments for a metric's `update` from outputs [T, B, n] and a target [B, ...] on the CPU."""
 
     def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw random samples in the format of `scored`.

@@ -154,7 +154,7 @@ class Labels:
         self.counts += counted(self._task.after_each(outputs)[-1], target).cpu()
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of labels.json."""
+        """Return the data for labels.json."""
         names = ("true_positives", "false_positives", "false_negatives", "true_negatives")
         rows = dict(zip(names, self.counts.tolist(), strict=True))
         return {"labels": {"names": list(self._task.outputs), **rows, "f1": _f1(self.counts).tolist()}}

@@ -128,7 +128,7 @@ class Regress(Measured):
 
 
 class _Tally(Tally):
-    """A tally of rmse and mae over all values, and of r2, the explained fraction of variance averaged over outputs."""
+    """A tally of rmse and mae over all values, and of r2, the fraction of explained variance, averaged over outputs."""
 
     def __init__(self, task: Regress) -> None:
         values, steps = len(task.outputs), task.time_steps - task.first
@@ -182,7 +182,7 @@ class Errors:
                 kept.append(part.transpose(0, 1).flatten(0, 1))
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of errors.json."""
+        """Return the data for errors.json."""
         count, errors, squares = self._sums
         mean = errors / count.clamp_min(1)
         deviation = (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()

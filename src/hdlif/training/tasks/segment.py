@@ -306,5 +306,5 @@ class Pixels(Confusion):
         self._seen += len(target)
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of confusion.json, with counts of pixels."""
+        """Return the data for confusion.json, with counts of pixels."""
         return {"confusion": {**super().files()["confusion"], "of": "pixels"}}

@@ -132,6 +132,6 @@ class StepConfusion(Confusion):
         self.add(target[:, : len(counted)].T.flatten().cpu(), counted.argmax(-1).flatten().cpu())
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of confusion.json, with counts of steps."""
+        """Return the data for confusion.json, with counts of steps."""
         confusion = super().files()["confusion"]
         return {"confusion": {**confusion, "of": "steps"}}

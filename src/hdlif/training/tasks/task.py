@@ -92,7 +92,7 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
 class Tally(ABC):
     """Base class for sums over batches, from which hdlif computes an `Evaluation`.
 
-    The sums for a task's own figures are float64, so sums can be added over ranks.
+    The sums for a task's own figures are float64 and can be added over ranks.
 
     See `Classify` for an example.
 
@@ -129,7 +129,7 @@ class Tally(ABC):
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
-        """Return the results of all batches.
+        """Return the results for all batches.
 
         Args:
             total, each: sum a tensor over ranks, and gather it from all ranks, each with its own part of the samples.
@@ -236,7 +236,7 @@ class Task(Protocol):
         """Return the value of `metric`, negated if a smaller value is better."""
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Return the numbers of correct and of all predictions for a training batch, both 0 for regression.
+        """Return the numbers of correct predictions and of all predictions in a training batch, both 0 for regression.
 
         If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. If the task has no
         attribute `right_by`, hdlif passes the outputs of all steps in one call.
@@ -294,7 +294,7 @@ class AnswerCounter:
             self._add(outputs[max(0, self._begin - start) :])
 
     def right(self) -> tuple[int, int]:
-        """Return the numbers of correct and of all predictions for the batch, both 0 for regression."""
+        """Return the numbers of correct predictions and of all predictions in the batch, both 0 for regression."""
         if self._by == "each":
             # If the numbers of outputs and steps differ, outputs cannot be assigned to steps.
             return (int(self._right), self._of) if self._heard == len(self._steps) else (0, 0)
@@ -320,7 +320,7 @@ class AnswerCounter:
 
 
 def counted_from(steps: tuple[int, ...], first: int) -> int:
-    """Return the index in `steps` of the earliest step not before `first`, or 0 if all steps are before `first`."""
+    """Return the index in `steps` of the earliest step at or after `first`, or 0 if all steps are before `first`."""
     return next((place for place, step in enumerate(steps) if step >= first), 0)
 
 
