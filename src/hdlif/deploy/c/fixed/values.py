@@ -98,7 +98,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round `x` to `fraction` fraction bits, at most as many as before, and saturate the result to 16 bits."""
+    """Round `x` to `fraction` fraction bits, and saturate the result to 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
