@@ -1,7 +1,7 @@
 """Fold Mem-BN into the constants of a plain HD-LIF neuron, in float64 on rows [T, C].
 
-In eval mode, Mem-BN is an affine transform of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a step
-becomes:
+In eval mode, Mem-BN is an affine transform of the membrane potential, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a
+step becomes:
 
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 

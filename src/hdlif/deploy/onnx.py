@@ -27,8 +27,8 @@ _ONNX = {name: form.onnx for name, form in FORMS.items()}
 def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs all T steps.
 
-    The model maps "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes]. With one class per pixel,
-    "logits" has the shape [T, B, classes, H, W].
+    The model maps "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes]. If the network classifies
+    each pixel, "logits" has the shape [T, B, classes, H, W].
 
     Args:
         weights: one of `WEIGHTS`: low-bit weights in float32, or as integers of 8 bits (opset 17) or 4 bits (opset 21)

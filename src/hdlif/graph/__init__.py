@@ -1,1 +1,1 @@
-"""Deployed networks as graphs, with checks, ops, equations and model files. This package never imports torch."""
+"""Graphs of deployed networks, with checks, ops, equations and model files. This package never imports torch."""

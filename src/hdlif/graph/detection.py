@@ -24,7 +24,7 @@ def count_outputs(classes: int, strides: Sequence[int], height: int, width: int)
 def split_levels(outputs: Any, classes: int, strides: Sequence[int], height: int, width: int) -> list[tuple[Any, Any]]:
     """Split outputs [..., n] into class logits [..., K, h, w] and raw distances [..., 4, h, w] per level.
 
-    The outputs of all levels are concatenated, each as a map [K + 4, h, w] in C order.
+    The outputs of each level form a map [K + 4, h, w] in C order, and all levels are concatenated.
 
     Args:
         outputs: a NumPy array or a tensor.

@@ -52,7 +52,7 @@ def map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 
 
 def rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """Check that a tensor has one row or at least one row per step, and one column or one column per channel.
+    """Check that a tensor has either one row or at least one per step, and either one column or one per channel.
 
     Step t uses row min(t, rows - 1), so rows beyond `time_steps` apply after the trained steps.
     """

@@ -71,12 +71,12 @@ Floats = NDArray[np.float32]
 class InputRecord:
     """The network's input [C, H, W] at each step, computed as (x / whole - mean) / std.
 
-    For pixels, `whole` is 255, which is scaled to 1 (see `INPUT_KINDS`). Other kinds of input are not scaled. `resize`
-    and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step receives. A time
-    series of C channels and T steps has the shape [C, T, 1]. With `frames` = "rows", each step receives [C, 1, 1]. For
-    events from a `sensor` (height and width), `binning` selects how events are counted into one frame [2, H, W] per
-    step. `resize` adapts the frames of events to `shape`. Without a sensor, the conversion of events to frames is
-    unspecified. A table row of C features is a constant input [C, 1, 1].
+    For pixels, `whole` is 255, so pixel values are scaled to [0, 1] (see `INPUT_KINDS`). Other kinds of input are not
+    scaled. `resize` and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step
+    receives. A time series of C channels and T steps has the shape [C, T, 1]. With `frames` = "rows", each step
+    receives [C, 1, 1]. For events from a `sensor` (height and width), `binning` selects how events are counted into one
+    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. Without a sensor, the conversion of
+    events to frames is unspecified. A table row of C features is a constant input [C, 1, 1].
 
     >>> from hdlif.graph.artefact import InputRecord
     >>> picture = InputRecord((3, 32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -190,7 +190,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Learned:
-    """A record of the training that derived a deployed network from another network.
+    """A record of the training that produced a deployed network from another network.
 
     Attributes:
         source: digest of the original model file.
@@ -257,7 +257,7 @@ class Value:
 def settled(
     found: Mapping[str, bool], nodes: Iterable[Node], of: Callable[[Node, Mapping[str, bool]], bool]
 ) -> dict[str, bool]:
-    """Return a property of each value, computed by applying `of` to every node until nothing changes.
+    """Return a property of each value by applying `of` to every node until nothing changes.
 
     One pass is not enough if a delay closes a loop. `of` must be monotone.
     """

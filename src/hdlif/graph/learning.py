@@ -101,7 +101,7 @@ def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
 
 
 def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
-    """Return a graph with new classes for a `Learner` to train and with bit-identical logits for the old classes.
+    """Return a graph with new classes, which a `Learner` can train, and bit-identical logits for the old classes.
 
     New classes start with zero weights in the classifier, and with the mean of the old classes' parameters in later
     tensors.
@@ -143,7 +143,7 @@ def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
 
 
 def _with_columns(rows: Array, count: int, more: int) -> Array:
-    """Append `more` columns with the mean of each row [count], unless all channels share one column."""
+    """Append `more` columns that contain each row's mean, unless all channels share one column."""
     if rows.ndim != 2 or rows.shape[1] != count or count == 1:
         return rows
     return np.concatenate([rows, np.repeat(rows.mean(1, keepdims=True, dtype=rows.dtype), more, 1)], 1)

@@ -1,6 +1,6 @@
 """Definition of an op, with fields, output shape, computation and cost.
 
-For energy (all operations), additions and multiplications are counted. Counting rules:
+Energy (all operations) is based on the numbers of additions and multiplications. Counting rules:
 
 - A sum of k terms counts as k additions, as in a multiply-accumulate that starts from 0. A maximum of k terms counts as
   k comparisons, starting from -inf. A comparison counts as an addition, and a division as a multiplication.
@@ -11,8 +11,8 @@ binary spike or a binary, ternary or 2-bit weight, is free. A scale of 1 and a s
 
 A quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), therefore costs one multiplication and one
 addition per entry, or 3.7 + 0.9 pJ. With a power-of-two step, such as the default of ¼, fixed-point hardware could
-shift instead of multiplying. The multiplication still counts in full, because the runtime multiplies, and because a
-step with a folded gain is not a power of two. A step of 1 needs no multiplication.
+shift instead of multiplying. The multiplication still counts in full, because the runtime multiplies and a step with a
+folded gain is not a power of two. A step of 1 needs no multiplication.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from hdlif.graph.graph import Array, Graph, Node, Value
 
 @dataclass(frozen=True)
 class Work:
-    """Numbers of operations on floats and on integers with 8-bit factors and 32-bit sums."""
+    """The numbers of operations on floats, and on integers with 8-bit factors and 32-bit sums."""
 
     multiplications: float = 0.0
     additions: float = 0.0

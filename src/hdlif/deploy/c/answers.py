@@ -63,8 +63,8 @@ class LaneExpressions(Expressions):
     """Fixed-point C expressions for several channels at a time.
 
     Expressions that all channels share are scalars, and all other expressions are vectors. The stage's `common`
-    contains the non-constant scalar expressions. The stage's `halves` maps each rounded expression to its operand and
-    the number of bits rounded off.
+    contains all scalar expressions that are not constant. The stage's `halves` maps each rounded expression to its
+    operand and the number of bits rounded off.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:

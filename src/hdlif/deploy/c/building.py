@@ -87,7 +87,7 @@ class Library:
         return found
 
     def learn_step(self, state: State, frame: NDArray[Any], target: int, outputs: int) -> NDArray[Any] | None:
-        """Run one step and learn from the class `target`: return the outputs, or None if the class is invalid."""
+        """Run one step, learn from the class `target`, and return the outputs, or None if the class is invalid."""
         found = np.zeros(outputs, self._source.dtype)
         learning = self.learned, self._gradients, self._learn_work
         done = self._function("learn_step")(state, self._work, *learning, _pointer(frame), int(target), _pointer(found))

@@ -32,7 +32,7 @@ class Lifetime:
 
 
 def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset[str]) -> dict[str, Lifetime]:
-    """Return the lifetime of every value in `sizes`; values in `kept` live until the end of the step."""
+    """Return the lifetime of every value in `sizes`, which extends to the end of the step for values in `kept`."""
     found: dict[str, Lifetime] = {}
     for place, stage in enumerate(stages):
         for name in (*stage.loaded, *stage.scanned):

@@ -61,7 +61,7 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
 
 
 def _mean_in_1024ths(fraction: int) -> str:
-    """Return a C expression for the mean of the variable `below` in units of 1/1024, rounded down.
+    """Return a C expression for the mean of the variable `below`, in units of 1/1024 and rounded down.
 
     Shifting a sum of 16-bit outputs left could overflow, so large distances from the maximum are clipped first. A
     negative number of fraction bits is treated as 0, which underestimates the mean and delays the exit.

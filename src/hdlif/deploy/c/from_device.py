@@ -1,4 +1,4 @@
-"""Convert the values that a network has learned on a device to a graph."""
+"""Build a graph from values that a network has learned on a device."""
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from hdlif.runtime.learning import Learner, LearningRate, with_learned
 def from_device(
     graph: Graph, saved: bytes, level: Level = "classifier", *, momentum: float = 0.0, arithmetic: str = "float"
 ) -> Graph:
-    """Return `graph` with the values in the bytes of a struct `NAME_learned`, and a record of its origin.
+    """Return `graph` with the values from the bytes of a struct `NAME_learned`, and with a record of the original
+    graph.
 
     `hdlif.graph.artefact.save` writes the result as a model file.
 

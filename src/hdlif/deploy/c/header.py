@@ -1,4 +1,4 @@
-"""The header of a network's C file, which documents its functions."""
+"""The header of a network's C file, with documentation of the functions."""
 
 import math
 import textwrap

@@ -94,7 +94,7 @@ class IntegerLearning(Learning):
 
     @property
     def _fractions(self) -> list[int]:
-        """Return the fraction bits of the members, filled up to four numbers."""
+        """Return the number of fraction bits of each trained tensor, padded with zeros to four entries."""
         own = [one.fraction for one in trained_integers(self.fixed)]
         return own + [0] * (4 - len(own))
 

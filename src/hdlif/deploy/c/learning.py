@@ -319,7 +319,7 @@ class Learning:
 
 
 def network_of(graph: Graph) -> int:
-    """Return the first 32 bits of the graph's digest, which mark values that belong to this network."""
+    """Return the first 32 bits of the graph's digest, which identify values trained for this network."""
     return int(digest_of(graph)[:8], 16)
 
 
@@ -343,7 +343,7 @@ def _dtype(kind: str) -> np.dtype[Any]:
 
 
 def _struct(arrays: Arrays) -> Struct:
-    """Return a C struct of arrays, given in the order from the widest to the narrowest type."""
+    """Return a C struct of the given arrays, which must be ordered from the widest to the narrowest type."""
     size = sum(_dtype(kind).itemsize * max(count, 1) for kind, _, count in arrays)
     members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, name, count in arrays]
     return Struct(members, -(-size // 4) * 4)

@@ -307,8 +307,8 @@ def _read(lines: Sequence[str]) -> list[str]:
 class Expressions:
     """Integer arithmetic that builds nested C expressions.
 
-    The stage's `bounds` contain the smallest and largest values of each expression. An expression is saturated only if
-    its value could exceed the limit.
+    The stage's `bounds` maps each expression to its smallest and largest possible values. An expression is saturated
+    only if its value could exceed the limit.
     """
 
     s: StageText

@@ -64,7 +64,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 
 
 def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()) -> tuple[Stage, ...]:
-    """Return a graph's stages in topological order; the values in `kept` are always stored in memory."""
+    """Return a graph's stages in topological order, with all values in `kept` stored in memory."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []

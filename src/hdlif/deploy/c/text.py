@@ -53,7 +53,7 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str
 
 
 def comment(text: str) -> str:
-    """Sanitise text for a C comment, so the text can end neither the comment nor the line."""
+    """Sanitise text for a C comment, so that the text cannot end the comment or the line."""
     safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
     return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 

@@ -1,4 +1,4 @@
-"""The tensors that a C file trains, and their members of the struct `NAME_learned`."""
+"""The tensors that the C code trains, and the corresponding members of the struct `NAME_learned`."""
 
 from dataclasses import dataclass
 

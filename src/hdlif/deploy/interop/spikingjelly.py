@@ -98,7 +98,7 @@ def from_spikingjelly(
     current is not learned.
 
     hdlif traces the forward pass of one step and rejects loops over time. `LIFNode` and `IFNode` are supported with any
-    τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted and the original network
+    τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted network and the original
     compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new mask at
     each step.
 

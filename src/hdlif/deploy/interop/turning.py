@@ -116,7 +116,7 @@ def unit_lif(
     reset: Reset,
     surrogate: Surrogate,
 ) -> UnitLIF:
-    """Return LIF neurons with a fixed leak and threshold, each with one value or one value per channel."""
+    """Return LIF neurons with a fixed leak and a fixed threshold, each either shared or per channel."""
     rows = [torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1) for value in (leak, fires_from)]
     channels = max(map(len, rows))
     made = UnitLIF(
@@ -127,7 +127,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Make the leak λ = σ(a) of neurons learnable, with `logit` [1 or C] as the initial a."""
+    """Make the neurons' leak λ = σ(a) learnable, with `logit` [1 or C] as the initial value of a."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
@@ -145,8 +145,8 @@ def fill(neuron: nn.Module, **rows: Tensor) -> None:
 
 
 def above(threshold: Any) -> NDArray[np.float32]:
-    """Return the next float32 above a threshold, because firing at or above this value equals firing above the
-    threshold.
+    """Return the next float32 above a threshold, because firing at or above this value is equivalent to firing above
+    the threshold.
     """
     return np.nextafter(np.asarray(threshold, np.float32), np.float32(np.inf))
 

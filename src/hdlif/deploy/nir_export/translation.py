@@ -1,7 +1,7 @@
-"""Translate a deployed graph exactly to NIR nodes and edges, or raise an error.
+"""Translate a deployed graph to exactly equivalent NIR nodes and edges, or raise an error.
 
-Weights absorb operations between layers, such as `affine` ops after convolutions, spike sizes and the divisors of
-means. In NIR, several edges into one node represent a sum. An `affine` op without a preceding layer becomes a 1x1
+Operations between layers, such as `affine` ops and the scaling of spikes and means, are folded into weights. In NIR, a
+node with several incoming edges receives the sum of its inputs. An `affine` op without a preceding layer becomes a 1x1
 convolution or a matrix with diagonal weights.
 """
 

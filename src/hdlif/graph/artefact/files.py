@@ -52,7 +52,8 @@ def metadata_text(header: bytes) -> str:
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file of bounded size, because opening other files could block forever or change a device.
+    """Open a regular file of bounded size. Other files are rejected, because opening them could block or change a
+    device.
 
     Raises:
         OSError, ValueError: the file is missing, or the path is invalid.

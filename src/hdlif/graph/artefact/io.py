@@ -1,8 +1,8 @@
 """Reading and writing of model files, which are safetensors files that contain a `Graph`.
 
-Low-bit weights are packed (`packing`), and every other tensor is float32. The only metadata key, "hdlif", contains the
-graph and a digest of the entire file as canonical JSON. `docs/contributing/model_format.md` defines the format byte by
-byte. Because files are untrusted, `loads` and `hdlif.runtime.Session` check every byte and field with the compiled
+Low-bit weights are packed (`packing`), and every other tensor is float32. The only metadata entry, "hdlif", contains
+the graph and a digest of the entire file as canonical JSON. `docs/contributing/model_format.md` defines the format byte
+by byte. Because files are untrusted, `loads` and `hdlif.runtime.Session` check every byte and field with the compiled
 reader.
 """
 
@@ -169,8 +169,8 @@ def digest_of(graph: Graph) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """Return the bytes of a model file with the given metadata and tensors. For metadata and tensors from a model file,
-    the bytes are identical to the file.
+    """Return the bytes of a model file with the given metadata and tensors. If the metadata and tensors come from a
+    model file, the result is identical to the file.
 
     Args:
         metadata: the metadata text.

@@ -1,6 +1,6 @@
 """Packing of weights with 1, 2, 4 or 8 bits each, or in base 3 with five weights per byte (1.6 bits each).
 
-Weights are packed in C order, and zero bits or digits fill the last byte.
+Weights are packed in C order, and the last byte is padded with zero bits or digits.
 
     binary:  bit i of byte j is 1 if weight 8 j + i is +1, 0 if it is -1
     ternary: byte j = sum over i = 0..4 of (weight 5 j + i, plus 1) * 3**i
@@ -37,7 +37,7 @@ def packed_bytes(count: int, encoding: str) -> int:
 
 
 def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
-    """Pack low-bit weights into bytes, such as five ternary or eight binary weights per byte.
+    """Pack low-bit weights into bytes, for example five ternary or eight binary weights per byte.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import pack, unpack

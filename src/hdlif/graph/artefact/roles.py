@@ -41,7 +41,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """Return, for each value, whether it depends on a node for which `holds` is true at this or an earlier step."""
+    """Return, for each value, whether any node that satisfies `holds` affects the value at the same or a later step."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))

@@ -2,8 +2,8 @@
 
     program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
 
-`program` contains the operations on per-neuron values, and `rows` the values that depend only on parameters. This
-package does not import PyTorch, because the tracer recognises PyTorch functions by name.
+`program` contains the operations on per-neuron values, and `rows` contains the values that depend only on parameters.
+This package does not import PyTorch, because the tracer recognises PyTorch functions by name.
 """
 
 from hdlif.graph.equations.counting import Counts, counts

@@ -232,7 +232,7 @@ class _Backwards:
         self._gradients: dict[int, int] = {}
 
     def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
-        """Return the traced surrogates by name, and the argument positions in `kept` of all other surrogates."""
+        """Return the traced surrogates and, for all other surrogates, the positions of their arguments in `kept`."""
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):

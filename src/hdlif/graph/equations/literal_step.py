@@ -45,7 +45,7 @@ class WrittenStep:
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
-        """Return a `select` by p > q as min(q, p) or max(q, p), or None for any other operation.
+        """Convert a `select` on p > q to min(q, p) or max(q, p), or return None for any other operation.
 
         If the operands are equal, such as 0 and -0, either operand may be the result.
         """

@@ -199,7 +199,7 @@ class Nodes:
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:
-        """Return the choice (h, a, b) of a node that is h, h times a parameter, or a `select` by h; else None."""
+        """Return (h, a, b) if a node is h, h times a parameter, or a `select` on h; otherwise return None."""
         if self._constant(number) is not None:
             return None
         if (node := self._is(number, "select")) is not None and self._is_binary(node.operands[0]):

@@ -107,7 +107,7 @@ class Program:
 
     Register 0 is the current, followed by the states, the rows and the results of the instructions.
 
-    The following program emits the membrane m = leak·v + I of HD-LIF, which also becomes the new state:
+    The following program emits HD-LIF's membrane potential m = leak·v + I, which also becomes the new state:
 
     >>> from hdlif.graph.equations import Instruction, Program
     >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
@@ -360,7 +360,7 @@ def evaluate(
 
 
 def evaluate_registers(program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]) -> list[Array]:
-    """Return the values of all registers in a step, broadcastable to the current.
+    """Return the values of all registers in a step, in shapes that broadcast to the current's shape.
 
     Args:
         program, current, states, rows: as in `evaluate`.

@@ -1,10 +1,11 @@
 """Values that a chunk of steps saves for the backward pass, derived from the step's program.
 
-A derivative may read the other factor of a product, the argument of a step function, or the choice between operands. A
-`Value` is a register of the program or a function of registers. Some values that derivatives read are recomputed from
-other values instead of being saved. The saved values are the cheapest set from which all other values can be computed.
-The cheapest set is a minimum cut between the current and states on one side and the inputs of derivatives on the other.
-If a derivative reads a state, each step saves the state before the step, which is a result of the previous step.
+A derivative may depend on the other factor of a product, the argument of a step function, or the choice between
+operands. A `Value` is a register of the program or a function of registers. Some values that derivatives need are
+recomputed from other values instead of being saved. The saved values are the cheapest set from which all other values
+can be computed. The cheapest set is a minimum cut between the current and states on one side and the inputs of
+derivatives on the other. If a derivative depends on a state, each step saves the state before the step, which the
+previous step computed.
 """
 
 from __future__ import annotations
@@ -84,11 +85,11 @@ _SMALL = ("share", "sign")
 
 
 class Value(NamedTuple):
-    """A value that a derivative reads, identified by a register and a kind.
+    """A value that a derivative needs, identified by a register and a kind.
 
-    "value" is the content of the register. For a maximum or minimum, "mask" is 1 if the gradient goes to the first
-    operand, or for "relu" to the second. "share" is 0, 1 or 2, which is twice the first operand's share of the
-    gradient. "sign" is the sign of an absolute value's operand. "true" is 1 if a selector register is nonzero.
+    "value" is the content of the register. For a maximum or minimum, "mask" is 1 if the first operand (for "relu", the
+    second) receives the gradient. "share" is 0, 1 or 2, which is twice the first operand's share of the gradient.
+    "sign" is the sign of an absolute value's operand. "true" is 1 if a selector register is nonzero.
 
     Attributes:
         register: the register's number.
@@ -186,7 +187,7 @@ class Saving:
 
     @cached_property
     def read(self) -> frozenset[Value]:
-        """Return the values that derivatives read."""
+        """Return the values that derivatives need."""
         return frozenset(
             value
             for register, instruction in enumerate(self.program.instructions, self.program.first)
@@ -219,7 +220,7 @@ class Saving:
         return Value(register, "mask" if instruction.form else "share")
 
     def sign(self, register: int) -> Value:
-        """Return the sign that the derivative of an absolute value reads."""
+        """Return the sign that the derivative of an absolute value needs."""
         return Value(register, "sign")
 
     def chosen(self, register: int) -> Value:

@@ -124,7 +124,7 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """A stand-in for a tensor in a step, either for a signal with one value per neuron or for a parameter.
+    """A stand-in for a tensor in a step, which is either a parameter or a signal with one value per neuron.
 
     Args:
         tracer: the tracer of the step.

@@ -27,7 +27,7 @@ def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
-    """Return a handler for sums or differences that rejects Booleans, whose sum is a logical or in PyTorch."""
+    """Return a handler for sums or differences that rejects Booleans, which PyTorch adds with a logical OR."""
 
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
@@ -43,7 +43,7 @@ def _negative(tracer: Tracer, x: Any) -> Symbol:
 
 
 def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
-    """Return a handler that writes a logical function as a `select`, replacing each None by an operand."""
+    """Return a handler that writes a logical function as a `select`, with an operand in place of each None."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if not all(isinstance(one, Symbol) and one._is_bool for one in operands):
@@ -100,7 +100,7 @@ def _clamp(tracer: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _same(tracer: Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
-    """Return the symbol as a floating-point number, as in a dtype conversion."""
+    """Convert a symbol to floating point, or raise an error for integer and Boolean dtypes."""
     said = " ".join(str(one) for one in (*types, *named.values()))
     if any(word in said for word in ("int", "bool")):
         raise tracer.error("a step computes with floating-point numbers; .to an integer truncates them (use floor)")

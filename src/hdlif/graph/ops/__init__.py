@@ -1,4 +1,4 @@
-"""Ops of deployed networks, with one file per op that defines an `OP`: fields, shapes, reference computation and cost.
+"""Ops of deployed networks. Each op's file defines an `OP` with fields, shapes, a reference computation and a cost.
 
 Each op also has files in `hdlif.deploy.ops`, `hdlif.deploy.c.ops` and `native/ops` (see `docs/contributing/index.md`).
 """

@@ -1,4 +1,4 @@
-"""The conv2d op, y = sum of weight · x over (ky, kx, ci), in this order, in float32 from +0 and with zero padding.
+"""The conv2d op, y = sum of weight · x over (ky, kx, ci), in this order, with zero padding, in float32 from +0.
 
 Adjacent taps of the kernel read entries that are `dilation` apart. With G = `groups`, input and output channels are
 split into G equal groups, and `ci` covers only the output channel's group.

@@ -1,7 +1,7 @@
 """The seca op (channel attention), y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
-The term `a` is the mean of x over (row, column), or 0 for indices beyond the channels. The sigmoid is defined in
-docs/contributing/model_format.md.
+The term `a[c]` is the mean of channel c of x over (row, column), or 0 if channel c does not exist. The sigmoid is
+defined in docs/contributing/model_format.md.
 """
 
 import math

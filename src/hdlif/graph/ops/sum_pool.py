@@ -1,4 +1,7 @@
-"""The sum_pool op, y = sum of x over (ky, kx), in this order, without padding or leftover rows and columns."""
+"""The sum_pool op, y = sum of x over (ky, kx), in this order, without padding.
+
+Leftover rows and columns are ignored.
+"""
 
 import math
 from collections.abc import Sequence

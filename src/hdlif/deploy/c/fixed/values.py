@@ -1,4 +1,4 @@
-"""Operations on fixed-point numbers, each a 16-bit integer times 2^-fraction.
+"""Operations on fixed-point numbers, each of which is a 16-bit integer times 2^-fraction.
 
 Both the reference and the C export use these operations. `Integers` either computes on arrays or writes C expressions.
 Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29 if an addend of at
@@ -112,7 +112,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round a 16-bit number to at most its current number of fraction bits, which cannot cause an overflow."""
+    """Round a 16-bit number to `fraction` fraction bits, which must not exceed the current number of fraction bits."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -204,7 +204,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Convert `x` to `fraction` fraction bits without saturation, for results that are known to fit."""
+    """Convert `x` to `fraction` fraction bits without saturation, if the result is known to fit in 32 bits."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)

@@ -1,4 +1,4 @@
-"""C code for `linear`, written as a convolution over a map of one pixel."""
+"""C code for `linear`, implemented as a convolution over a one-pixel map."""
 
 from collections.abc import Sequence
 from typing import Any
