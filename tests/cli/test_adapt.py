@@ -88,19 +88,54 @@ def digit_folders(place: Path, names: Mapping[int, str]) -> Path:
     return place
 
 
-def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(tmp_path: Path) -> None:
-    """The network forgets 9, and learns it again as a class of another name, with two old classes beside it."""
-    graph, out = load(CHECKOUT / "digits_hdlif_w1p5_s4.hdlif.safetensors"), tmp_path / "out.hdlif.safetensors"
+@pytest.fixture
+def nine(tmp_path: Path) -> Path:
+    """The trained network of digits without the class 9."""
+    graph = load(CHECKOUT / "digits_hdlif_w1p5_s4.hdlif.safetensors")
     nodes = tuple(
         replace(n, tensors={role: t[:, :9] if n.op == "affine" else t[:9] for role, t in n.tensors.items()})
         if n.name.startswith("classifier")
         else n
         for n in graph.nodes
     )
-    nine = replace(graph, nodes=nodes, labels=graph.labels[:9])
-    save(nine, tmp_path / "nine.hdlif.safetensors")
+    save(replace(graph, nodes=nodes, labels=graph.labels[:9]), tmp_path / "nine.hdlif.safetensors")
+    return tmp_path / "nine.hdlif.safetensors"
+
+
+def test_replayed_samples_of_old_classes_keep_them(nine: Path, tmp_path: Path) -> None:
+    old, new = (
+        digit_folders(tmp_path / name, of)
+        for name, of in (("old", {k: str(k) for k in range(9)}), ("new", {8: "8", 9: "9"}))
+    )
+    replayed, forgetful = (tmp_path / f"{name}.hdlif.safetensors" for name in ("replayed", "forgetful"))
+    given = ("--data", new, "--new-classes", "--rate", "0.1", "--passes", 8)
+    found = json.loads(command("adapt", nine, *given, "--replay", old, "--out", replayed, "--json").stdout)
+    without = hdlif.adapt(nine, data=new, new_classes=True, rate=0.1, passes=8, out=forgetful)
+    assert (without.replay_before, without.replay_after) == (None, None)
+    assert found["samples"] == 2 * without.samples
+    assert found["updates"] == without.updates
+    assert found["accuracy_after"] > 0.9
+    assert found["replay_before"] > 0.9
+    forgot = hdlif.adapt(forgetful, data=new, new_classes=True, replay=old, out=tmp_path / "more").replay_before
+    assert forgot is not None
+    assert found["replay_after"] > forgot + 0.2
+
+
+def test_replayed_samples_have_known_classes(nine: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.hdlif.safetensors"
+    data = digit_folders(tmp_path / "data", {k: str(k) for k in range(9)})
+    with pytest.raises(HdlifError, match=r"/old has classes that the network lacks: x, y; give known classes"):
+        hdlif.adapt(nine, data=data, replay=digit_folders(tmp_path / "old", {0: "x", 1: "y"}), out=out)
+    with pytest.raises(HdlifError, match="replay= applies to data="):
+        hdlif.adapt(nine, stream=data, target="y", replay=data, out=out)
+    assert not out.exists()
+
+
+def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(nine: Path, tmp_path: Path) -> None:
+    """The network forgets 9, and learns it again as a class of another name, with two old classes beside it."""
+    graph, out = load(nine), tmp_path / "out.hdlif.safetensors"
     data = digit_folders(tmp_path / "data", {4: "4", 7: "7", 9: "11"})
-    given = ("adapt", tmp_path / "nine.hdlif.safetensors", "--data", data, "--out", out)
+    given = ("adapt", nine, "--data", data, "--out", out)
     refused = command(*given)
     assert refused.returncode != 0
     assert "that the network lacks (11)" in refused.stderr
@@ -110,9 +145,9 @@ def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(tmp_pat
     assert found["accuracy_before"] < 0.7
     assert found["accuracy_after"] > 0.9
     learned = load(out)
-    assert learned.labels == (*graph.labels[:9], "11")
+    assert learned.labels == (*graph.labels, "11")
     assert learned.learned is not None
-    assert learned.learned.source == digest_of(nine)
+    assert learned.learned.source == digest_of(graph)
 
 
 def test_what_is_no_model_file_or_cannot_learn_is_refused_before_anything_is_written(

@@ -1,6 +1,6 @@
 """Implement `hdlif adapt`, which trains a model file with the compiled runtime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import fspath
 from pathlib import Path
@@ -28,6 +28,7 @@ from hdlif.zoo import network_file
 if TYPE_CHECKING:
     import torch
 
+    from hdlif.data.samples import DataSets, Samples
     from hdlif.runtime import LearningRate
 
 
@@ -42,6 +43,7 @@ class Adapted:
         trained: the number of trainable parameters.
         accuracy_before, accuracy_after: fractions in 0..1, on `tested` samples of the part "test". For a stream, the
             accuracies of the original network, and of the network so far, on all windows with a label.
+        replay_before, replay_after: with `replay`, the accuracies on the part "test" of its data.
     """
 
     file: str
@@ -52,6 +54,8 @@ class Adapted:
     tested: int
     accuracy_before: float
     accuracy_after: float
+    replay_before: float | None = None
+    replay_after: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as a dict in the format of `hdlif adapt --json`."""
@@ -75,6 +79,7 @@ def adapt(
     steps: Literal["all", "last", "random"] = "all",
     seed: int = 42,
     new_classes: bool = False,
+    replay: DataSet = None,
     data_root: DataRoot = None,
     overrides: DataKeys = (),
     say: Callable[[str], None] = say_nothing,
@@ -107,6 +112,8 @@ def adapt(
         seed: Seed for the order of samples, and for random steps.
         new_classes: Add classes that only the data have; the data need not have all old classes. Classes are matched by
             name.
+        replay: Labelled data with known classes, so that the network forgets less: each batch also has as many random
+            samples of their "train" split.
     Raises:
         HdlifError: the network cannot be trained like this (the message contains the reason), or a rate is out of
             range.
@@ -114,6 +121,8 @@ def adapt(
     """
     if (data is None) == (stream is None) or (stream is None) != (target is None):
         raise ArgumentError("give either --data, or --stream with --target")
+    if stream is not None and replay is not None:
+        raise ArgumentError("--replay applies to --data, not to --stream")
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.runtime.learning import LearningRate
 
@@ -141,49 +150,49 @@ def adapt(
         raise HdlifError(f"{path}: adapt learns one class per sample, of equal lengths, and this network has {unlike}")
     learner = Learner(graph, level, rate=sizes)
     root, given, keys = None if data_root is None else Path(data_root), fspath(data or ""), data_keys(overrides)
-    is_own = names_path(in_root(given, root) or given)
-    if is_own:
+
+    def read(place: str) -> "tuple[DataSets, bool]":
+        is_own = names_path(in_root(place, root) or place)
         # No choice depends on validation, so its samples train too.
-        keys = {"split": {"validation": 0, "test": 0.15}, **keys}
-    sets = sets_named(
-        given, root, path, record=graph.input, time_steps=graph.time_steps, task=graph.task, keys=keys, say=say
-    )
+        split = {"split": {"validation": 0, "test": 0.15}} if is_own else {}
+        record, steps, task = graph.input, graph.time_steps, graph.task
+        asked = split | keys
+        return sets_named(place, root, path, record=record, time_steps=steps, task=task, keys=asked, say=say), is_own
+
+    sets, is_own = read(given)
     source = digest_of(graph)
     if new_classes:
         graph = with_classes(graph, [name for name in sets.classes if name not in graph.labels])
         learner = Learner(graph, level, rate=sizes)
-        numbers = torch.tensor([graph.labels.index(name) for name in sets.classes])
-        for part in sets.parts:
-            part.labels = numbers[part.labels]
+        _number_as(graph.labels, sets)
     elif is_own and sets.classes != graph.labels:
         seen = f"{given} {other_classes(sets.classes, graph.labels, 'the network')}"
         raise DataError(f"{seen}; give data with each class of the network, or --new-classes to add classes")
     else:
         check_classes(path, graph.labels, sets)
+    old = None if replay is None else read(fspath(replay))[0]
+    if old is not None:
+        known = [*graph.labels, *(name for name in old.classes if name not in graph.labels)]
+        if len(known) > len(graph.labels):
+            raise DataError(f"{replay} {other_classes(known, graph.labels, 'the network')}; give known classes")
+        _number_as(graph.labels, old)
     own, task = sets.of("train"), task_of(graph)
     generator, samples = torch.Generator().manual_seed(seed), 0
-    before = evaluate_deployed(graph, sets.of("test"), task=task)
+    tested = [one.of("test") for one in (sets, old) if one is not None]
+    before = [evaluate_deployed(graph, part, task=task) for part in tested]
     for number in range(passes):
-        order = torch.randperm(len(own), generator=generator)
-        for x, y in own.stream(torch.split(order, batch_size)):
+        batches = torch.split(torch.randperm(len(own), generator=generator), batch_size)
+        for x, y in own.stream(batches) if old is None else _mixed(own, old.of("train"), batches, generator):
             chosen = _chosen(steps, len(x) if len(x) > 1 else graph.time_steps, generator)
             learner.learn(x.numpy(), y.numpy(), steps=chosen)
             samples += len(y)
         say(f"pass {number + 1} of {passes}: {learner.updates} updates")
     learned = learner.graph
-    after = evaluate_deployed(learned, sets.of("test"), task=task)
+    after = [evaluate_deployed(learned, part, task=task) for part in tested]
     # Name the original file also if classes were added to it.
     save(replace(learned, learned=Learned(source, level, learner.updates)), out)
-    return Adapted(
-        fspath(out),
-        level,
-        samples,
-        learner.updates,
-        learner.trained,
-        after.n,
-        float(before.accuracy or 0),
-        float(after.accuracy or 0),
-    )
+    accuracies = [float(one.accuracy or 0) for pair in zip(before, after, strict=True) for one in pair]
+    return Adapted(fspath(out), level, samples, learner.updates, learner.trained, after[0].n, *accuracies)
 
 
 def _adapt_to_stream(
@@ -212,6 +221,26 @@ def _adapt_to_stream(
     return Adapted(fspath(out), level, count, learner.updates, learner.trained, count, before, after)
 
 
+def _number_as(labels: Sequence[str], sets: "DataSets") -> None:
+    """Replace the class numbers of data sets by a network's numbers for the same names."""
+    import torch
+
+    numbers = torch.tensor([labels.index(name) for name in sets.classes])
+    for part in sets.parts:
+        part.labels = numbers[part.labels]
+
+
+def _mixed(
+    own: "Samples", old: "Samples", batches: "Sequence[torch.Tensor]", generator: "torch.Generator"
+) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+    """Yield each batch of `own`, followed by as many random samples of `old`."""
+    import torch
+
+    drawn = [torch.randint(len(old), (len(batch),), generator=generator) for batch in batches]
+    for new, replayed in zip(own.stream(batches), old.stream(drawn), strict=True):
+        yield torch.cat([new[0], replayed[0]], 1), torch.cat([new[1], replayed[1]])
+
+
 def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | None:
     """Return the time steps at which the loss is computed, or None for all `count` steps."""
     import torch
@@ -224,8 +253,13 @@ def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | Non
 
 def _text(result: Adapted) -> str:
     rows = [["before", f"{result.accuracy_before:.2%}"], ["after", f"{result.accuracy_after:.2%}"]]
+    columns = [f"of {result.tested} samples", "accuracy"]
+    if result.replay_before is not None:
+        columns.append("on replayed data")
+        shares = result.replay_before, result.replay_after
+        rows = [[*row, f"{share:.2%}"] for row, share in zip(rows, shares, strict=True)]
     said = f"{result.file}: {result.trained:,} numbers trained ({result.level}), {result.updates} updates"
-    return f"{said}\n\n{aligned([f'of {result.tested} samples', 'accuracy'], rows)}"
+    return f"{said}\n\n{aligned(columns, rows)}"
 
 
 COMMAND = subcommand(

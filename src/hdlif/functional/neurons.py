@@ -14,7 +14,7 @@ Reset = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def soft_reset(membrane: Tensor, fired: Tensor, threshold: Tensor) -> Tensor:
-    """Subtract the threshold from the membranes of neurons that fired: v = m - θ·h.
+    """Subtract the threshold from the membrane potentials of neurons that fired: v = m - θ·h.
 
     Args:
         membrane: m_t, any shape.

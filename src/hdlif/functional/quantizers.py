@@ -179,7 +179,7 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
 
 
 def _block(like: Tensor) -> int:
-    """Return the number of values to process at a time, which fill a core's cache or keep an accelerator busy."""
+    """Return the number of values to process at a time, enough to fill a core's cache or keep an accelerator busy."""
     return 2**16 if like.device.type == "cpu" else 2**23
 
 

@@ -62,7 +62,7 @@ def hd_lif_sequence(
 
 
 def _check_scannable(leak: Tensor) -> None:
-    """Raise `ParameterError` unless every λ is in [0, 1], a check that waits for the device on an accelerator."""
+    """Raise `ParameterError` unless every λ is in [0, 1]. On an accelerator, the check waits for the device."""
     if leak.is_meta:
         return
     outside = leak.detach()[~((leak >= 0) & (leak <= 1))]

@@ -242,7 +242,7 @@ def _plans(rule: Rule, time_steps: int) -> tuple[tuple[Plan, float], ...]:
 
 
 def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
-    """Return the gradient of each planned step's loss by step, with the total gradient as the sum."""
+    """Return the gradient of each planned step's loss, by step; the gradients add up to the total gradient."""
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)

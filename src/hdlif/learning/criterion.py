@@ -80,7 +80,7 @@ def first_step(criterion: Criterion) -> int:
 
 @dataclass(frozen=True)
 class StepWeights:
-    """The weights of `count` losses in a sum, with `weights` None if all weights are 1/count.
+    """The weights of `count` losses in a sum, where `weights` is None if all weights are 1/count.
 
     See `step_weights` for an example.
 

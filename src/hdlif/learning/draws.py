@@ -111,7 +111,7 @@ def fitting(weights: StepWeights) -> Draw:
 
 
 def in_proportion(masses: Sequence[float]) -> StepWeights:
-    """Return weights proportional to the given masses, with `weights` None if all masses are equal."""
+    """Return weights proportional to the given masses, where `weights` is None if all masses are equal."""
     if len(set(masses)) == 1:
         return StepWeights(len(masses))
     whole = math.fsum(masses)

@@ -30,8 +30,8 @@ class ForwardMode:
     receive an approximate gradient, as with OTTT. A per-step leak or threshold (`per_step`) receives only the gradient
     of its own step.
 
-    Memory covers one step (or `chunk` steps) and the traces, with one number per sample, weight and neuron state. The
-    traces of an HD-LIF layer from M to N neurons take B·N·M words.
+    The memory holds one step (or `chunk` steps) and traces with one number per sample, weight and neuron state. The
+    traces of an HD-LIF layer with M inputs and N neurons take B·N·M words.
 
     In this example, the traces for a batch of 5, with 2·8 weights and 8 biases, take 480 bytes:
 

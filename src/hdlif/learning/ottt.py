@@ -22,9 +22,9 @@ from hdlif.learning.traces import Traces
 class OTTT:
     """SLTT with weight gradients from traces: dL/dW = Σ_t d_t ⊗ a_t, where a_t = λ·a_{t-1} + s_t.
 
-    Here, d_t is the gradient of step t with respect to the membrane, with the previous potential detached. For the last
-    spiking layer, the result equals the STBP gradient with a detached soft reset, a constant leak λ and frozen
-    batch-norm statistics. For earlier layers, the gradient is an approximation. `OTTTCriterion` implements the
+    Here, d_t is the gradient of step t with respect to the membrane potential, with the previous potential detached.
+    For the last spiking layer, the result equals the STBP gradient with a detached soft reset, a constant leak λ and
+    frozen batch-norm statistics. For earlier layers, the gradient is an approximation. `OTTTCriterion` implements the
     published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T.
 
     >>> import torch

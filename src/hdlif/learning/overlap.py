@@ -1,4 +1,4 @@
-"""Compare two gradients with sums over batches, time steps and layers."""
+"""Compare two gradients using sums over batches, time steps and layers."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -66,7 +66,7 @@ class Shares(_Sums):
     def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
         """Add the entries of one batch.
 
-        Entries are equal or zero within a tolerance of 1000 rounding errors of `scale`.
+        Entries count as equal or zero within a tolerance of 1000 rounding errors of `scale`.
         """
         tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
         equal = (own - reference).abs() <= tolerance
@@ -98,7 +98,7 @@ class Rate(_Sums):
 
     @property
     def share(self) -> float | None:
-        """Return the fraction of non-zero entries in 0..1, or None if nothing was counted."""
+        """Return the fraction of non-zero entries, or None if nothing was counted."""
         return self.active / self.entries if self.entries else None
 
 

@@ -88,7 +88,7 @@ WATCHED = 2
 
 
 def is_synapse(module: nn.Module) -> bool:
-    """Return whether a module mixes inputs with a weight matrix or kernel, and not only scales each input."""
+    """Return whether a module mixes inputs with a weight matrix or kernel instead of only scaling each input."""
     if isinstance(module, _ConvNd | nn.Linear):
         return True
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
@@ -150,7 +150,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 
 
 class _Reading:
-    """A search, backwards from the end of a network, for the synapses that feed a membrane."""
+    """A backward search from the end of a network for the synapses that feed a membrane."""
 
     def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()

@@ -110,7 +110,8 @@ class Rule(Protocol):
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         """Run `model` on x [T, B, ...], or [1, B, ...] if constant in time, and yield the plan's losses in order.
 
-        The target has the format of the rule's criterion: [B, ...], or [B, T, ...] if the target changes with the step.
+        The target has the format that the rule's criterion expects: [B, ...], or [B, T, ...] if the target changes with
+        the step.
         """
 
 

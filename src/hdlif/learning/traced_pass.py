@@ -161,7 +161,7 @@ class _Window:
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
     def padded(self, x: Tensor) -> Tensor:
-        """Return x with the padding that `padding` does not include.
+        """Return x, padded by the margins that the convolution's own `padding` does not add.
 
         Padding is linear, so it commutes with traces.
         """
@@ -169,7 +169,7 @@ class _Window:
 
 
 def _autocast_device(x: Tensor) -> str:
-    """Return the device type of x, or "cpu" if this type does not support autocast, as is the case for "meta"."""
+    """Return the device type of x, or "cpu" for types without autocast, such as "meta"."""
     return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
 
 

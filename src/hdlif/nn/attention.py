@@ -87,7 +87,7 @@ class SECA(PerStep, Temporal):
 
 
 def eca_kernel_size(channels: int) -> int:
-    """Return the kernel size of the original ECA (Wang et al., CVPR 2020), int(log2(C)/2 + 1/2) or, if even, 1 more.
+    """Return the kernel size of the original ECA (Wang et al., CVPR 2020), int(log2(C)/2 + 1/2), plus 1 if even.
 
     >>> [eca_kernel_size(channels) for channels in (64, 128, 256, 512, 1024, 2048)]
     [3, 5, 5, 5, 5, 7]

@@ -1,7 +1,7 @@
 """Batch normalisation over a batch on one rank, or over a batch that is split across several ranks.
 
-A rank is one of several processes that train a network, each on a part of every batch. Communication between ranks is
-up to the caller, who attaches a gather function to the time steps (`carrying`).
+Ranks are processes that train one network together, each on a different part of every batch. For communication between
+ranks, the caller attaches a gather function to the time steps (`carrying`).
 """
 
 from collections.abc import Callable
@@ -80,14 +80,14 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
-    """A batch norm with statistics over all ranks, which returns the output, the mean and the unbiased variance.
+    """Normalise a batch by statistics over all ranks, and return the output, the mean and the unbiased variance.
 
     Let x̂ be (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
 
     dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n).
 
     The sums cover all ranks, so dx is the gradient of the summed loss of all ranks. The gradients of `weight` and
-    `bias`, like all gradients of parameters, cover only the current rank.
+    `bias`, like all parameter gradients, cover only the current rank.
     """
 
     @staticmethod

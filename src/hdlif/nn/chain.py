@@ -2,10 +2,10 @@
 
 If nothing else reads the intermediate values, a convolution returns its maps and the sums for batch statistics. The
 batch norm is reduced to three rows of parameters. The next neuron layer applies the rows and passes codes to the next
-convolution. A fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without an
-autograd graph, spikes are stored only as codes. A norm without a following neuron layer runs as a separate pass. A norm
-at the end of a chain adds the chain's summand in the same pass. Layers that cannot be fused run separately on ordinary
-tensors.
+convolution. If a convolution, norm, neuron layer and quantiser are fused, the maps are written and read only once.
+Without an autograd graph, spikes are stored only as codes. A norm without a following neuron layer runs as a separate
+pass. A norm at the end of a chain adds the chain's summand in the same pass. Layers that cannot be fused run separately
+on ordinary tensors.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ Value = Tensor | CodedSpikes | Maps
 
 
 class Running(Protocol):
-    """The protocol of `hdlif.nn.Scope`, which runs the children of a module on one chunk."""
+    """The protocol for running a module's children on one chunk, which `hdlif.nn.Scope` implements."""
 
     def __call__(self, name: str, x: Tensor) -> Tensor: ...
 
@@ -298,7 +298,7 @@ class _Chain:
 
 
 def side_by_side(pool: nn.Module) -> tuple[int, int] | None:
-    """Return the window of an average-pooling layer with adjacent windows and no padding, or None for other modules."""
+    """Return the window size of an average-pooling layer with adjacent windows and no padding, otherwise None."""
     if type(pool) is not nn.AvgPool2d:
         return None
     window, stride, padding = (_pair(one) for one in (pool.kernel_size, pool.stride, pool.padding))
@@ -322,7 +322,7 @@ def _watch_of(hook: Any) -> Watch | None:
 
 
 def _is_seen(module: nn.Module) -> bool:
-    """Return whether hooks observe a module or a submodule, such as a neuron's quantiser."""
+    """Return whether hooks observe a module or one of its submodules, such as a neuron's quantiser."""
     if "forward" in module.__dict__ or module._backward_pre_hooks or module._backward_hooks:
         return True
     # Plain loops: this runs for every layer and step.

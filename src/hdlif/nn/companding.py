@@ -47,7 +47,7 @@ class Companded(EquationNeuron):
 
 
 def companded(channels: int, which: Sequence[int]) -> Companded:
-    """Return a `Companded` layer for some channels of an input.
+    """Return a `Companded` layer that compands only the given channels of an input.
 
     >>> import torch
     >>> from hdlif.nn import companded

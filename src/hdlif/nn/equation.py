@@ -61,7 +61,7 @@ def _no_step(*_: Any) -> Any:
 
 
 class EquationNeuron(SteppedNeuron):
-    """Base class for custom neurons, which `hdlif` trains, counts and exports from a single `step` function.
+    """Base class for custom neurons, which need only a `step` function for training, accounting and export.
 
     >>> class AdaptiveHDLIF(EquationNeuron):
     ...     states = ("potential", "adaptation")
@@ -79,10 +79,10 @@ class EquationNeuron(SteppedNeuron):
     >>> AdaptiveHDLIF(time_steps=4, rise=0.2).program().text().splitlines()[0]
     'r7 = leak * potential'
 
-    The arguments of `step(current, *states, *parameters)` have the names of the states and parameters. The method
-    returns the spike and the next states. All arguments and results have the shape of the current, or broadcast to it.
-    States start at 0. A step must compute each neuron separately, without sums over neurons. Use `torch.where` for
-    branches, not `if`. For spikes with a surrogate derivative, use `hdlif.functional.heaviside`.
+    In `step(current, *states, *parameters)`, name the arguments after the states and parameters. The method returns the
+    spike and the next states. All arguments and results have the shape of the current, or broadcast to it. States start
+    at 0. A step must compute each neuron separately, without sums over neurons. Use `torch.where` for branches, not
+    `if`. For spikes with a surrogate derivative, use `hdlif.functional.heaviside`.
 
     If the equation depends on constants, such as a number of past steps, write an `__init__`. In `__init__`, set the
     constants and, if necessary, `states`, and then call `super().__init__` with the other arguments. For an equation
@@ -172,7 +172,7 @@ class EquationNeuron(SteppedNeuron):
             raise ShapeError(f"{type(self).__name__}: {error}") from None
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """Return the traced program and its rows, as `SteppedNeuron.traced` does, and accept `rows` in any order.
+        """Return the traced program and its rows like `SteppedNeuron.traced`, but accept `rows` in any order.
 
         Raises:
             ShapeError: a row is missing, or its shape is not [T or 1, C or 1] for the T and C of all rows.

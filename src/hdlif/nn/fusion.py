@@ -34,7 +34,7 @@ class Stepped(Protocol):
 
 
 class Fusing:
-    """The fused step of one neuron, which is traced at first use and again whenever the equation changes.
+    """The fused step of one neuron, traced at first use and after each change to the equation.
 
     A copy of a neuron starts without a fused step.
     """
@@ -127,7 +127,7 @@ def _stopped_states(step: WrittenStep) -> WrittenStep:
 
 
 def _identity(step: Callable[..., Any]) -> object:
-    """Return a key, equal for equal equations, based on the function, bound arguments and module attributes."""
+    """Return a key that is equal for equal equations, based on the function, bound arguments and module attributes."""
     if isinstance(step, partial):
         return _identity(step.func), step.args, step.keywords
     owner = getattr(step, "__self__", None)

@@ -47,7 +47,7 @@ def _glif_step(
 class GLIF(SteppedNeuron):
     """Gated LIF neurons (Yao et al., NeurIPS 2022) with spikes of 0 or 1; see `functional.glif_step`.
 
-    All parameters are learned as logits of a sigmoid, and the gates start near ½.
+    All parameters are sigmoids of learned logits, and the gates start near ½.
 
     >>> import torch
     >>> from hdlif.nn import GLIF

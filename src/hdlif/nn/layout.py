@@ -1,7 +1,7 @@
 """Choose the memory layout of images and weights, and find convolutions that need contiguous inputs.
 
 For the weight gradient of a strided 1×1 convolution, oneDNN copies the required pixels to a buffer of (pixels × input
-channels) values. The copy is split into parts, whose offsets assume a full vector register of channels: 8 for AVX2, 16
+channels) values. The copy is split into parts whose offsets assume a full vector register of channels: 8 for AVX2, 16
 for AVX-512. With fewer input channels, oneDNN writes beyond the buffer, which causes wrong gradients, crashes or hangs.
 Writes beyond the buffer occur only in channels-last layout (see docs/reference/installing.md).
 
@@ -74,7 +74,7 @@ def _may_be_laid_out(maps: Tensor) -> bool:
 
 
 def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
-    """Convert weights and buffers to the given layout, except for layers that must stay contiguous."""
+    """Convert weights and buffers to the given layout, except in layers that must stay contiguous."""
     model.to(memory_format=layout)  # type: ignore[call-overload]
     for layer in model.modules():
         if must_stay_contiguous(layer):
@@ -125,6 +125,6 @@ def runs_as_product(module: nn.Module, x: Tensor) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a module has hooks or global hooks exist."""
+    """Return whether any hooks exist, either on a module or globally."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]

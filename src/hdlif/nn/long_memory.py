@@ -1,8 +1,8 @@
 """Neurons with HD-LIF's graded spike and longer memory, each defined by one equation.
 
-All derivatives are exact. For neurons that reset, the Jacobian of a step is one of two matrices, which depend only on
-the parameters, so the temporal gradient separates as in HD-LIF. One matrix applies if the neuron is silent, and the
-other if the neuron fires.
+All derivatives are exact. For neurons with a reset, the Jacobian of a step is one of two matrices that depend only on
+the parameters. The temporal gradient therefore separates as in HD-LIF. One matrix applies if the neuron is silent, and
+the other if the neuron fires.
 """
 
 import math
@@ -18,7 +18,7 @@ MOST_TAPS = 4
 
 
 def _p2_reset(membrane: Tensor, threshold: Tensor) -> Tensor:
-    """Compute P2-Reset, min(m, Θ), from the comparison that the spike also uses."""
+    """Compute P2-Reset, min(m, Θ), with the same comparison as the spike."""
     return torch.where(membrane > threshold, threshold, membrane)
 
 
@@ -104,7 +104,7 @@ class SecondOrderHDLIF(EquationNeuron):
 
 
 class ResonateHDLIF(EquationNeuron):
-    """Resonate-and-fire neurons (Izhikevich 2001) with HD-LIF's spike, whose state rotates by ω and decays by r.
+    """Resonate-and-fire neurons (Izhikevich 2001) with HD-LIF's spike and a state that rotates by ω and decays by r.
 
     m_t = r_t·(cos ω_t·u_{t-1} - sin ω_t·w_{t-1}) + I_t,   s_t = max(m_t - θ_t, 0),   u_t = min(m_t, θ_t)
     w_t = r_t·(sin ω_t·u_{t-1} + cos ω_t·w_{t-1})
@@ -146,7 +146,7 @@ class ResonateHDLIF(EquationNeuron):
 
 
 class SlidingParallelHDLIF(EquationNeuron):
-    """Parallel HD-LIF neurons that weight the last n currents with -1, 0 or 1 (graded sliding PSN, arXiv 2304.12760).
+    """Parallel HD-LIF neurons that weight the last n currents by -1, 0 or 1 (graded sliding PSN, arXiv 2304.12760).
 
     c_t = Σ_{j<n} f_j·I_{t-j},   s_t = max(c_t - θ_t, 0)
 

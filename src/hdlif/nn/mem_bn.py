@@ -85,7 +85,7 @@ class MemBN(PerStep):
         self.num_batches_tracked[:time_steps] = 0
 
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
-        """Return m̂ for the membrane [B, C, ...] at time step `step`.
+        """Return m̂ for the membrane potential [B, C, ...] at time step `step`.
 
         If `gather` is given, the statistics cover the batches of all ranks.
         """

@@ -34,7 +34,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore a model's buffers, such as the statistics of norms, and random number generators at the end of a context.
+    """Restore random number generators and a model's buffers, such as norm statistics, at the end of a context.
 
     The CPU's generator is always restored, and the generator of `device` is restored if `device` is a CUDA GPU.
     """

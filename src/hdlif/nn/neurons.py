@@ -46,7 +46,7 @@ class _LeakyNeuron(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         path: Path | None,
     ) -> None:
-        """Create the parameters, and keep a learned θ above `threshold_low`, which is `lowest` by default."""
+        """Create the parameters, and keep a learned θ above `threshold_low` (default: `lowest`)."""
         super().__init__(quantizer=quantizer, path=path)
         if threshold_low is not None and not learned:
             raise ValueError(

@@ -128,7 +128,7 @@ class BatchNorm2d(Temporal):
         self.num_batches_tracked[rows] = 0
 
     def statistics_at(self, t: int, x: Tensor, gather: Gather | None, *, of_batch: bool) -> tuple[Tensor, Tensor]:
-        """Return the mean and biased variance [C] of the batch x [B, C], or the running statistics of step t."""
+        """Return the mean and biased variance [C] of the batch x [B, C], or step t's running mean and variance."""
         if of_batch:
             mean, var = batch_statistics(x, gather)
             count = len(x) if gather is None else int(gather(torch.tensor([len(x)], device=x.device)).sum())
@@ -213,7 +213,7 @@ class BatchNorm2d(Temporal):
         return y
 
     def _normalise_at_once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalise [K, B, C, 1, ...] by each step's batch statistics, and return y, mean and unbiased variance.
+        """Normalise [K, B, C, 1, ...] by batch statistics per step, and return y, the mean and the unbiased variance.
 
         A single batch norm over K·C channels, one per pair of step and channel, computes all statistics [K, C].
         """
@@ -267,7 +267,7 @@ def _at_once(x: Tensor, gather: Gather | None) -> bool:
 class BatchNorm1d(BatchNorm2d):
     """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C].
 
-    `BatchNorm1d` treats time like `BatchNorm2d` and takes the same arguments (channels, time_steps, eps, momentum).
+    `BatchNorm1d` treats time as `BatchNorm2d` does and takes the same arguments (channels, time_steps, eps, momentum).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm1d

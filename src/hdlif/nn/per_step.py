@@ -18,7 +18,7 @@ from hdlif.nn.steps import are_traced, last_of
 
 
 class PerStep(nn.Module):
-    """A module with parameters per time step [T, ...] or shared by all steps [1, ...], without weight decay.
+    """A module whose parameters, [T, ...] per time step or [1, ...] for all steps, have no weight decay.
 
     Steps beyond T use the values of the last step.
 
@@ -41,7 +41,7 @@ class PerStep(nn.Module):
         return values[[min(t, len(values) - 1) for t in steps]]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Load parameters as usual, but raise an error before any change if the shape of a tensor differs.
+        """Load parameters as usual, but raise an error before changing anything if a tensor's shape differs.
 
         Raises:
             ShapeError: a tensor of these rows has another shape than the module's.
@@ -58,7 +58,7 @@ class PerStep(nn.Module):
 
 
 def one_number(name: str, value: object) -> float:
-    """Return an initial value, which may be a Python number, a NumPy number or a tensor [], as a float.
+    """Return an initial value (a Python number, a NumPy number or a tensor []) as a float.
 
     Raises:
         ShapeError: the value has a shape or a length.

@@ -1,4 +1,4 @@
-"""Run a module's children on a chunk of time steps with their states, and define sequences of modules."""
+"""Run a module's children with their states on a chunk of time steps, and define sequences of modules."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ class Sequential(Temporal):
     >>> list(logits.shape), {name: list(kept) for name, kept in state.items()}
     ([4, 2, 10], {'1': ['potential']})
 
-    You can also pass a constant image with a time axis of 1, or run a stream step by step:
+    You can also pass a constant image with a time axis of length 1, or run a stream step by step:
 
     >>> logits, state = network(x[:1], steps=range(4))
     >>> logits, state = network(x[:1], state, steps=range(4, 5))

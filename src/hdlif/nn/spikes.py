@@ -91,7 +91,7 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 
 
 class Dspike(nn.Module):
-    """The surrogate `functional.dspike`, with the temperature b as a buffer, which checkpoints contain.
+    """The surrogate `functional.dspike`, with the temperature b as a buffer, which is saved in checkpoints.
 
     Training can adapt `b` in neurons that use `Dspike` as their surrogate (see `training.temperature`).
 

@@ -43,7 +43,7 @@ class Temporal(nn.Module):
 
     @property
     def reads(self) -> Reads | None:
-        """Return the inputs of each child, an alternative to `paths` whose size does not grow with the number of paths.
+        """Return the inputs of each child, as a shorter alternative to `paths` for modules with many paths.
 
         The keys are the children in execution order, followed by "" for y. Each value lists the names of children whose
         outputs are the inputs, or "" for x. In the example of `paths`, the inputs are:
@@ -229,7 +229,7 @@ def _kind(value: object) -> str:
 
 
 def detach(state: State | None) -> State | None:
-    """Return the values of `state` without a graph, which cuts the gradient through time.
+    """Return the values of `state` detached from the graph, to cut the gradient through time.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, detach

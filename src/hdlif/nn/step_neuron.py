@@ -28,7 +28,7 @@ Step = Callable[..., Any]
 class SteppedNeuron(Neuron):
     """Base class for neuron layers that run `equation()` on (current, *states, *parameters) at each time step.
 
-    All time steps use the same equation, but the values of parameters may differ between steps.
+    All time steps use the same equation, but parameter values may differ between steps.
 
     Attributes:
         path: how a chunk is computed, see `choose_path`.
@@ -113,7 +113,7 @@ class SteppedNeuron(Neuron):
         return fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
 
     def equation(self) -> Step:
-        """Return the step function, which hdlif trains, counts and deploys."""
+        """Return the step function, which hdlif uses for training, accounting and deployment."""
         raise NotImplementedError
 
     def step_values(self) -> Mapping[str, StepValue]:
@@ -129,7 +129,7 @@ class SteppedNeuron(Neuron):
         return self.step_values()[name].learned
 
     def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
-        """Return the parameters of the step at each of `steps`, broadcastable to the chunk x [K, B, ...]."""
+        """Return the step function's parameters at `steps`, broadcastable to the chunk x [K, B, ...]."""
         return [value.rows(steps, x) for value in self.step_values().values()]
 
     def row_values(self) -> dict[str, Tensor]:

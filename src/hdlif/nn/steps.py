@@ -54,7 +54,7 @@ class Measure:
 
 
 class Observer:
-    """Base class for observers of a forward pass, whose methods do nothing by default and may also replace children.
+    """Base class for observers of a forward pass, which may also replace children and by default do nothing.
 
     Attach observers to the steps of a pass with `carrying(steps, observers=...)`. The children of an observed network
     run one by one, not in fused chains.
@@ -126,10 +126,10 @@ class Observer:
         return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Record a sum of currents, with the summands, the neuron layer and the recurrent synapse."""
+        """Record a sum of currents, its summands, the neuron layer and the recurrent synapse."""
 
     def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
-        """Record the averages [K, C] with which a batch norm normalised each step."""
+        """Record the running mean and variance, [K, C] each, with which a batch norm normalised each step."""
 
 
 Weights = Mapping[nn.Module, Tensor]
@@ -227,7 +227,7 @@ def carrying(
     by_average: bool | None = None,
     cut: bool | None = None,
 ) -> range:
-    """Return the same steps with the given settings in addition to the settings that the steps already carry.
+    """Return the same steps with the given settings added to the existing settings.
 
     >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
     >>> list(steps), steps.start, steps == range(2, 5), carried(steps[1:]).gather is carried(steps).gather

@@ -1,4 +1,4 @@
-"""Synapses, which are convolutions and linear layers with optional weight quantisation."""
+"""Synapses: convolutions and linear layers with optional weight quantisation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ class _Gather(torch.autograd.Function):
 class _Quantizable:
     """Base class for layers with latent weights and an optional weight quantiser.
 
-    The forward pass computes W_q, unless `HeldWeights` passes W_q as an argument.
+    The forward pass computes W_q, unless `HeldWeights` provides W_q.
     """
 
     weight: Tensor
@@ -168,8 +168,8 @@ class _QuantConv(_Quantizable, _ConvNd):
 class QuantConv2d(_QuantConv, nn.Conv2d):
     """A 2-D convolution with optional weight quantisation, by default without bias.
 
-    `QuantConv2d` counts as a body layer, so its synaptic operations are part of the SOPs. The initial latent weights
-    are symmetric (Kaiming normal), not all positive as in the paper's released code.
+    `QuantConv2d` counts as a body layer, so its operations count as SOPs. The initial latent weights are symmetric
+    (Kaiming normal), not all positive as in the paper's released code.
 
     >>> import torch
     >>> from hdlif.nn import QuantConv2d, Ternary
@@ -325,7 +325,7 @@ class HeldWeights:
     """The quantised weights of `model`, computed once for an update with several backward passes.
 
     Pass `weights` to each forward pass of the update with `carrying(steps, weights=held.weights)`. Backward passes
-    accumulate gradients in detached leaves. After a call of `last`, the next backward pass propagates the gradient
+    accumulate gradients in detached leaves. After a call to `last`, the next backward pass propagates the gradient
     through the quantiser to the latent weights. Data-parallel hooks thus run once per update, in the last backward
     pass.
 

@@ -1,4 +1,4 @@
-"""Trace the membranes, thresholds and spikes of a deployed network's neurons at every time step."""
+"""Trace the membrane potentials, thresholds and spikes of a deployed network's neurons at every time step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

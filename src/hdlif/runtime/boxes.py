@@ -54,7 +54,7 @@ def decode_boxes(
 
     At row i and column j of a level with stride s, the location is (x, y) = (s·(j + ½), s·(i + ½)). The score of a
     location for class k is σ(z_k). The box of a location is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to
-    the input. A location yields a box if z_k is the maximum for class k among 3x3 locations and σ(z_k) is at least
+    the input. A location yields a box if z_k is the maximum for class k in its 3x3 neighbourhood and σ(z_k) is at least
     `threshold`.
 
     >>> import numpy as np

@@ -220,7 +220,7 @@ class Learning(ABC):
 
 
 def with_learned(graph: Graph, values: Mapping[Place, Array], level: Level, updates: int) -> Graph:
-    """Return `graph` with these trained tensors, and a record of its origin."""
+    """Return `graph` with these trained tensors and a record of the original network."""
     nodes = tuple(
         replace(node, tensors={role: values.get(Place(node.name, role), t) for role, t in node.tensors.items()})
         for node in graph.nodes

@@ -2,7 +2,7 @@
 
 Float values are float32. Every sum starts at +0 and has a defined order, with one multiplication and one addition at a
 time. A runtime that preserves the order of operations produces bit-identical results. Sums of integer codes are exact.
-Values have shape [B, C, H, W] or [B, C], with a batch axis B. The files in `hdlif.graph.ops` define the ops.
+Values have shape [B, C, H, W] or [B, C], where B is the batch size. The files in `hdlif.graph.ops` define the ops.
 """
 
 import numpy as np

@@ -30,7 +30,7 @@ from hdlif.runtime.state import Array, State
 
 
 def softmax(logits: Floats) -> Floats:
-    """Return the softmax of logits [B, classes] with the exponential of docs/contributing/model_format.md.
+    """Return the softmax of logits [B, classes] with the exponential function of docs/contributing/model_format.md.
 
     Exponentials are added in the order of the classes.
     """

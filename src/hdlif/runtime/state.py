@@ -27,7 +27,7 @@ INTERRUPTED.flags.writeable = False
 
 
 def is_integer(value: object) -> bool:
-    """Return whether a value is a Python or NumPy integer, but not a boolean."""
+    """Return whether a value is a Python or NumPy integer and not a boolean."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -144,7 +144,7 @@ def _span(array: Array) -> tuple[int, int]:
 
 
 def _is_free_of_itself(array: Array) -> bool:
-    """Return whether all entries of an array occupy separate memory."""
+    """Return whether no two entries of an array share memory."""
     extent = array.itemsize
     for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
         if size > 1:

@@ -58,10 +58,10 @@ class Decision:
 class Stream:
     """A network for time series or audio that runs on samples as they arrive.
 
-    Windows are cut as in training, and each window starts with a zero state. A step runs as soon as the samples of the
-    step have arrived. Outputs are bit-identical to `Session.run` on the complete window. With a `confidence`,
-    classification stops at the first step at which a class reaches this probability. Early exit does not change the
-    start of the next window.
+    Windows are cut as in training, and each window starts with a zero state. A step runs as soon as all its samples
+    have arrived. Outputs are bit-identical to `Session.run` on the complete window. With a `confidence`, classification
+    stops at the first step at which a class reaches this probability. Early exit does not change the start of the next
+    window.
 
     Memory does not grow with the number of samples, because a stream keeps only the states and outputs of open windows.
 
@@ -242,7 +242,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """Return the number of bytes of memory that an open window takes."""
+    """Return the memory that an open window takes, in bytes."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held

@@ -32,7 +32,7 @@ def derivatives_of(
 ) -> list[Derivatives]:
     """Return the derivatives of each step's emitted spikes and of each state after the step, without a graph.
 
-    The function returns derivatives with respect to all inputs of the step.
+    The derivatives are with respect to all inputs of the step.
 
     Args:
         current: [K, B, N, ...].
@@ -102,7 +102,7 @@ def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]
 
 
 def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:
-    """Stack the values of each state to [K, B, N], given K steps in reverse order, with None in place of zeros."""
+    """Stack the values of each state into [K, B, N], given K steps in reverse order, with None in place of zeros."""
     found: list[Tensor | None] = []
     for j in range(states):
         values = [step[j] for step in reversed(of_steps)]

@@ -82,7 +82,7 @@ class Drive:
 
 
 def is_matrix(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a module is a linear layer or a convolution with kernel 1 or a kernel as large as x's maps."""
+    """Return whether a module is a linear layer or a convolution whose kernel has size 1 or the size of x's maps."""
     if isinstance(module, nn.Linear):
         return True
     if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups != 1:

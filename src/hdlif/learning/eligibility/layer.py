@@ -104,7 +104,7 @@ def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | N
 
 
 def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
-    """Sum the contributions [K, B, N] of each parameter over K steps, and stack the sums to [P, B, N]."""
+    """Sum the contributions [K, B, N] of each parameter over K steps, and stack the sums into [P, B, N]."""
     like = next((one for one in added if one is not None), None)
     if like is None:
         return None

@@ -1,10 +1,10 @@
-"""Convolve codes with low-bit weights on a CPU, with exact integer sums and gradients that skip zeros.
+"""Convolve codes with low-bit weights on a CPU, using exact integer sums and gradients that skip zeros.
 
 Quantised spikes are integer codes c, such as 0..15, multiplied by a step. Weights of 1 or 1.5 bits are codes w in {-1,
 0, 1}, multiplied by scales. The convolution is y = step·scale·Σ c·w. The sums are integers below 2^24, so the order of
 summation does not matter. Like the runtime's kernels, the compiled kernels look up the products of two channels at a
 time and skip codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the
-gradient of the weights. The gradient of a spike is computed only if the gradient can reach the neuron's input.
+weight gradient. The gradient of a spike is computed only if the gradient can reach the neuron's input.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Sh
 
 
 def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-    """Return the reason why the kernels cannot convolve `x` with low-bit weights, or None if the kernels can."""
+    """Return why the kernels cannot convolve `x` with low-bit weights, or None if they can."""
     taps, device = weight.shape[1:].numel(), x.device
     if not x.is_cpu or not weight.is_cpu:
         return f"they run on a CPU, not on {device}"
@@ -109,7 +109,7 @@ def convolve_with_moments(
 def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
     """Return the sums Σ c·w [K, B, D, H', W'], with channels last, and the moments of the maps, without a graph.
 
-    The convolution's maps are the sums times step·scale, a factor that the moments include.
+    The convolution's maps are the sums times step·scale, and the moments include this factor.
 
     Args:
         spikes: codes [K·B, H, W, C].
@@ -208,7 +208,7 @@ def keep_packed(weight: Tensor, other: Tensor) -> None:
 
 
 def _packed(weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> Packed:
-    """Return the packed weights, which are packed at first use and again after each write."""
+    """Return the packed weights, packing them at first use and after each write."""
     version = 0 if weight.is_inference() else weight._version
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is None or known[0].key != (in_size, most, conv) or known[1] != version:
@@ -252,7 +252,7 @@ class _Convolved(torch.autograd.Function):
 def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of spikes and weights, with None for each that is faster to compute densely."""
+    """Return the required gradients of spikes and weights, with None for gradients that are faster densely."""
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     of_input = ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live
     of_weight = ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes

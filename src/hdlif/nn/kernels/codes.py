@@ -108,7 +108,7 @@ def can_be_quantised(surplus: Tensor) -> bool:
 
 
 def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
-    """Return marked spikes on 2^bits levels, as `functional.quantize_spike` does, with the gradient of the identity.
+    """Return marked spikes with 2^bits levels, as in `functional.quantize_spike`, with the gradient of the identity.
 
     Args:
         surplus: [K, B, C, H, W], 0 or more; `can_be_quantised` must hold.
@@ -207,7 +207,7 @@ def _channels_last(room: Tensor, like: Tensor) -> Tensor:
 
 
 def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
-    """Return codes of maps [K, B, C, H, W] as [K·B, H, W, C], without a copy if `is_last` states this order."""
+    """Return codes of maps [K, B, C, H, W] as [K·B, H, W, C], without a copy if `is_last` is set."""
     steps, batch, channels, height, width = sizes
     count = prod(sizes)
     shape = (steps * batch, height, width, channels)

@@ -18,7 +18,7 @@ def is_small(maps: Tensor) -> bool:
 
 
 def is_plain(tensor: Tensor, device: torch.device) -> bool:
-    """Return whether a tensor is an ordinary tensor with memory of its own on a device.
+    """Return whether a tensor is an ordinary tensor with its own memory on a device.
 
     Under a compiler, return False, because further checks would break the compiler's graph.
     """

@@ -28,7 +28,7 @@ _CPU = torch.device("cpu")
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
     """Return whether the kernels can convolve x [N, C, H, W] with a weight [D, C, 3, 3].
 
-    The tensors must be plain float32, with multiples of 16 channels.
+    The tensors must be plain float32, and C and D must be multiples of 16.
     """
     return (
         x.ndim == 4

@@ -2,14 +2,14 @@
 
 Under autograd, every operation in every step saves inputs for its derivative. A fused chunk runs without a graph and
 saves only the values that `equations.Saving` lists. Each value is saved once, comparisons take one bit each, and values
-that can be recomputed are not saved. The backward pass runs the steps in reverse. Outputs are bit-identical to outputs
-of separate steps, and gradients differ from autograd's only in the order of summation.
+that can be recomputed are not saved. The backward pass runs the steps in reverse. Outputs are bit-identical to the
+outputs of separate steps, and gradients differ from autograd's only in the order of summation.
 
-The program of a step (`equations.chunk_program`) processes a chunk block by block, and runs all steps for one block of
-neurons before the next block. The states and gradients of a block therefore stay in the cache. At most 16 of PyTorch's
-threads share the blocks. Small chunks use fewer threads. A chunk whose saved bits per step do not fill whole bytes uses
-one thread. The gradient of a parameter is summed over steps in the dtype of the states, and over neurons in float64.
-The order of summation does not depend on the number of threads.
+The program of a step (`equations.chunk_program`) processes a chunk block by block: all steps run for one block of
+neurons before the next block starts. The states and gradients of a block therefore stay in the cache. At most 16 of
+PyTorch's threads share the blocks. Small chunks use fewer threads. A chunk whose saved bits per step do not fill whole
+bytes uses one thread. The gradient of a parameter is summed over steps in the dtype of the states, and over neurons in
+float64. The order of summation does not depend on the number of threads.
 """
 
 from hdlif.nn.kernels.chunk.step import FusedStep
