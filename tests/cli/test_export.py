@@ -95,7 +95,9 @@ def small(tmp_path: Path) -> Path:
 @needs_a_compiler
 def test_a_network_is_written_checked_and_described(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "net.c"
-    written = export(small, out=out, check=True, to="c")
+    said = list[str]()
+    written = export(small, out=out, check=True, to="c", say=said.append)
+    assert ["net.c" in line for line in said] == [True]
     found, text = written.as_dict(), written.text()
     assert (found["c"], found["header"]) == (str(out), str(out.with_suffix(".h")))
     assert found["checked"]["outputs"] == 5 * 4 * 3

@@ -21,7 +21,7 @@ from hdlif.cli.options import (
     option,
     subcommand,
 )
-from hdlif.errors import ArgumentError, InputError
+from hdlif.errors import ArgumentError, InputError, say_nothing
 from hdlif.zoo import WEIGHTS, network_file
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def export_file(
     input: "InputRecord | None" = None,
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
+    say: Callable[[str], None] = say_nothing,
 ) -> "Exported | ExportedC":
     """Export CHECKPOINT to one file that runs without PyTorch.
 
@@ -163,7 +164,7 @@ def export_file(
     if confidence is not None:
         graph, early = _with_confidence(graph, source, confidence, MAX_DROP if max_drop is None else max_drop, sets)
     if to == "c":
-        return replace(_export_c(graph, source, path, check, of_artefact, sets, given), early=early)
+        return replace(_export_c(graph, source, path, check, of_artefact, sets, given, say), early=early)
     from hdlif.cli import export_formats
 
     options = {key: value for key, value in given.items() if key not in _TARGETS["artefact"]}
@@ -195,6 +196,7 @@ def _export_c(
     of_artefact: bool,
     sets: Callable[[], "DataSets"],
     given: dict[str, Any],
+    say: Callable[[str], None],
 ) -> "ExportedC":
     from hdlif.cli.export_c import export_c
 
@@ -223,6 +225,7 @@ def _export_c(
         check=check,
         learn=given.get("learn"),
         momentum=given.get("momentum", 0.0),
+        say=say,
     )
 
 

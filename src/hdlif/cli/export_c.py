@@ -17,7 +17,7 @@ from hdlif.deploy.c.building import firmware as firmware_files
 from hdlif.deploy.c.checking import learned_from
 from hdlif.deploy.c.devices import Ran, run_on_devices
 from hdlif.deploy.c.source import check_identifier
-from hdlif.errors import InputError
+from hdlif.errors import InputError, say_nothing
 from hdlif.graph.artefact import Graph
 from hdlif.graph.learning import Level
 from hdlif.recipe.runs.files import writing
@@ -133,6 +133,7 @@ def export_c(
     check: bool,
     learn: Level | None = None,
     momentum: float = 0.0,
+    say: Callable[[str], None] = say_nothing,
 ) -> ExportedC:
     """Write a graph as NAME.c and NAME.h, with options as in `hdlif.cli.export.export_file`.
 
@@ -177,6 +178,7 @@ def export_c(
         project = _project(graph, found, fixed, x)
         files = project if firmware else files
         if check:
+            say(f"checking {out.name} against the NumPy reference, which is slow for large networks")
             checked, ran = check_here(graph, found, fixed), tuple(run_on_devices(project, found.data_bytes))
     with writing(out), contextlib.ExitStack() as together:
         for name, text in files.items():
