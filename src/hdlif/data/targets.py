@@ -211,7 +211,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """Describe how to train on `name` as values if the labels are fractional numbers; otherwise, return "".
+    """Return a hint on how to use `name` as a regression target if the labels are fractional numbers, and otherwise "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
