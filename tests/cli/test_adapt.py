@@ -104,8 +104,7 @@ def nine(tmp_path: Path) -> Path:
 
 def test_replayed_samples_of_old_classes_keep_them(nine: Path, tmp_path: Path) -> None:
     old, new = (
-        digit_folders(tmp_path / name, of)
-        for name, of in (("old", {k: str(k) for k in range(9)}), ("new", {9: "9"}))
+        digit_folders(tmp_path / name, of) for name, of in (("old", {k: str(k) for k in range(9)}), ("new", {9: "9"}))
     )
     replayed, forgetful = (tmp_path / f"{name}.hdlif.safetensors" for name in ("replayed", "forgetful"))
     given = ("--data", new, "--new-classes", "--rate", "0.1", "--passes", 8)
