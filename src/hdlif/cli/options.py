@@ -119,7 +119,7 @@ Settings = Annotated[Sequence[str], option("--set", multiple=True, type=KEY, met
 Threads = Annotated[int | Literal["auto"] | None, option(type=_OrWord(click.IntRange(1), "auto"), metavar="COUNT|AUTO")]
 _HELP = {
     "data_root": "Folder that contains the data set, in the layout of docs/reference/data.md; not needed for digits.",
-    "overrides": "A key of the section `data`, for your own data; repeatable.",
+    "overrides": "A key of the `data` section, for your own data; repeatable.",
 }
 """Help texts of options that docstrings do not describe."""
 

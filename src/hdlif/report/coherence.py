@@ -1,4 +1,4 @@
-"""Draw the report section on gradient coherence from the files that `hdlif coherence --out` writes."""
+"""Render the report section on gradient coherence from the files that `hdlif coherence --out` writes."""
 
 import math
 from collections.abc import Mapping, Sequence

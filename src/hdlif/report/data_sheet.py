@@ -91,7 +91,7 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
 
 
 def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return a few unnamed rows with the first samples, and a description of the rows."""
+    """Return a few rows without names that show the first samples, and a description of the rows."""
     import torch
 
     rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]

@@ -100,7 +100,7 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
-    """Draw all networks' spikes, and the input and membrane potentials of the network with the most traced neurons.
+    """Plot the spikes of all networks, plus input and membrane potentials of the network with the most traced neurons.
 
     In a tie, the membrane potentials of the network `best` are drawn.
     """

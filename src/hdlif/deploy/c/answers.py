@@ -182,7 +182,7 @@ class AnswerText(StageText):
         return self.at(name, "c", "p")
 
     def _apart(self, name: str) -> int:
-        """Return the distance in memory between the entries of neighbouring channels."""
+        """Return the memory stride between adjacent channels."""
         _, height, width = self.shape(name)
         entries = 1 if self.file.is_by_pixel(name) else height * width
         return entries * (1 if self.file.base[name] == INPUT else self.file.steps_of(name))

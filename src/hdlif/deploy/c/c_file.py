@@ -49,7 +49,7 @@ def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset
 def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
     """Return the offset of each value and the total size, both in entries of one type.
 
-    A stage may overwrite an input if the stage reads this input entry by entry and no later stage reads it. The largest
+    A stage may overwrite its input if it reads that input element by element and no later stage needs it. The largest
     values are placed first, each at the lowest offset that is free during the value's lifetime.
     """
     tenants: dict[str, list[str]] = {}

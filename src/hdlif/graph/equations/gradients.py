@@ -49,8 +49,8 @@ def gradients(
 ) -> list[Array]:
     """Return the gradients of the current, the states and the rows of one step, given the gradient of the spike.
 
-    All gradients have the current's shape. The caller must sum a row's gradient over the neurons that share the row.
-    The gradients of one register are added in the order in which operations are visited, from last to first.
+    All gradients have the shape of the input current. The caller must sum a row's gradient over the neurons that share
+    the row. The gradients of one register are added in the order in which operations are visited, from last to first.
 
     >>> import numpy as np
     >>> from hdlif.graph.equations import Instruction, Program

@@ -127,7 +127,7 @@ class Eligibility(Observer):
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore the eligibilities that `tensors` returned."""
+        """Restore the eligibility traces that `tensors` returned."""
         self._restored = dict(tensors)
 
     def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:

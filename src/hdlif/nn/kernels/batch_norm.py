@@ -204,7 +204,7 @@ def apply_rows(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place
 
 
 def apply_norm(norm: Norm, maps: Tensor, moments: Moments, plus: Tensor | None = None) -> Tensor:
-    """Normalise maps by batch statistics, with a graph that includes the statistics.
+    """Normalise feature maps with batch statistics, and let gradients flow through the statistics.
 
     Args:
         moments: the moments of the maps; if one step runs K times, its first row is applied.

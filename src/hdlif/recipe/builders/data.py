@@ -1,4 +1,4 @@
-"""Check the section `data`, convert samples to a network's input, and load the data."""
+"""Check the `data` section, convert samples to a network's input, and load the data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """Check the section `data` and return the kind of samples, or None if custom data must be inspected first.
+    """Check the `data` section and return the kind of samples, or None if custom data must be inspected first.
 
     `check_data` does not read data or import PyTorch. Raises `RecipeError`.
     """
@@ -119,7 +119,7 @@ def look(
     """Inspect custom data at a path.
 
     Args:
-        stated: other keys of the section `data`.
+        stated: other keys of the `data` section.
         root: base folder for relative paths.
         size: the value of `data.size`.
         known: input record of an existing network.

@@ -118,7 +118,7 @@ class DataKind(Described):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Return the keys of the section `data` that only this kind has, with their defaults."""
+        """Return the keys of the `data` section that only this kind has, with their defaults."""
         content: Any = self.part.MAKES
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 

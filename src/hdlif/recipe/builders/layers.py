@@ -261,7 +261,7 @@ ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, g
 
 
 def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
-    """Check the section `attention` for a network; `argument` is the network's argument for attention, or None."""
+    """Check the `attention` section for a network; `argument` is the network's argument for attention, or None."""
     part = ATTENTIONS.read(recipe.attention)
     if not isinstance(part, Attention):
         return None

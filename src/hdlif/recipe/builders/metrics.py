@@ -99,7 +99,7 @@ KINDS[KEY] = METRICS
 
 
 def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
-    """Return the metrics in the section `task`, keyed by the names of the results. Raises `RecipeError`."""
+    """Return the metrics in the `task` section, keyed by the names of the results. Raises `RecipeError`."""
     given = arguments.get("metrics", [])
     if not isinstance(given, list):
         raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")

@@ -1,4 +1,4 @@
-"""The section `model`: a network whose neurons, weights, norms and attention are set in other sections."""
+"""The `model` section: a network whose neurons, weights, norms and attention are set in other sections."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ MODELS = Section[Model](
 
 
 def read_model(recipe: Recipe) -> Model:
-    """Check the sections `model`, `attention`, `neuron`, `spikes`, `weights` and `norm`."""
+    """Check the `model`, `attention`, `neuron`, `spikes`, `weights` and `norm` sections."""
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:

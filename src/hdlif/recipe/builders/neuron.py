@@ -1,4 +1,4 @@
-"""The section `neuron`: kinds of neurons, and factories that make the layer for a `Place` in the network."""
+"""The `neuron` section: kinds of neurons, and factories that make the layer for a `Place` in the network."""
 
 from __future__ import annotations
 

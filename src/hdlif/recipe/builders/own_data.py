@@ -135,7 +135,7 @@ def with_data_found(
 
 
 def _stating(section: DataConfig, found: OwnData) -> DataConfig:
-    """Return the section `data` with an absolute path and the properties in `found`."""
+    """Return the `data` section with an absolute path and the properties in `found`."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
     kept = FoundConfig(
@@ -160,7 +160,7 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothi
 
 
 def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """Return the keys of the section `data` that a network's task and outputs require. Raises `DataError`."""
+    """Return the keys of the `data` section that a network's task and outputs require. Raises `DataError`."""
     arguments: dict[str, Any] = {}
     if task.kind == "sequence":
         arguments = {"each_step": True}
@@ -181,7 +181,7 @@ def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str
 
 
 _TARGETS = ("each_step", "values", "labels", "ahead", "classes", "instances")
-"""Keys of the section `data` that determine the target."""
+"""Keys of the `data` section that determine the target."""
 _OF_NETWORK = {
     *("channels", "fit", "sensor", "resize", "rate", "resample"),
     *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
@@ -190,7 +190,7 @@ _OF_NETWORK = {
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """Return the keys of the section `data` for testing a network on other data.
+    """Return the keys of the `data` section for testing a network on other data.
 
     Args:
         keys: keys that the user sets.
@@ -293,7 +293,7 @@ def found_data(
     Args:
         labels: labels of the network, which the data must have; None accepts any labels.
         task: meaning of the network's outputs.
-        keys: keys of the section `data`.
+        keys: keys of the `data` section.
         part: part to test on; "all" does not split the data.
         say: called with a warning if the data are split here, because the test part may contain training samples.
     Raises:

@@ -294,7 +294,7 @@ def kind_by_keys(path: str, keys: Collection[str]) -> str:
     """Return the kind of data at a path; a file of rows is a recording if `data.window` is set, otherwise a table.
 
     Args:
-        keys: keys that are set in the section `data`.
+        keys: keys that are set in the `data` section.
     """
     rows = path.lower().endswith(TABLES)
     return kind_at(path, "table" if rows and "window" not in keys else "folder")

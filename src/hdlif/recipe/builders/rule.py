@@ -156,7 +156,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
 
 
 def read_rule(recipe: Recipe) -> Rule:
-    """Check that the section `rule` is valid and that its loss fits the task."""
+    """Check that the `rule` section is valid and that its loss fits the task."""
     rule = RULES.read(recipe.rule)
     if "mse_share" not in rule.model_fields_set:
         return rule

@@ -139,7 +139,7 @@ def _entry(key: str, kinds: list[Schema], definitions: Schema) -> Schema:
 
 
 def _data(definitions: Schema) -> Iterable[Schema]:
-    """Yield the schema for the section `data` of each kind, with the common fields and the kind's own fields."""
+    """Yield the schema for the `data` section of each kind, with the common fields and the kind's own fields."""
     plain = _of(DataConfig)
     definitions |= plain["$defs"]
     fields = plain["properties"]

@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a spiking version of a network from torchvision, timm or your own code."""
+"""The kind `spiking` of the `model` section: a spiking version of a network from torchvision, timm or your own code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section `start`: a network that is initialised with the weights of a trained network."""
+"""The `start` section: a network that is initialised with the weights of a trained network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def read_start(network: str) -> tuple[StartConfig, Recipe]:
-    """Return the section `start` for a trained network (a name, checkpoint or run folder) and the network's recipe.
+    """Return the `start` section for a trained network (a name, checkpoint or run folder) and the network's recipe.
 
     Raises:
         InputError, CheckpointError: the network does not exist or cannot be read.

@@ -1,4 +1,4 @@
-"""The section `task`: targets, predictions and metrics."""
+"""The `task` section: targets, predictions and metrics."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ TASKS = Section[Task](
 
 
 def read_task(recipe: Recipe) -> Task:
-    """Check that the section `task` is valid and fits the targets of the data. Raises `RecipeError`."""
+    """Check that the `task` section is valid and fits the targets of the data. Raises `RecipeError`."""
     kind, arguments = recipe.task.kind, recipe.task.arguments
     stated_metrics(arguments)
     task = TASKS.read(recipe.task)

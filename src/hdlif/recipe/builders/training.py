@@ -1,4 +1,4 @@
-"""The section `training`, and related keys: `activity`, `teacher` and `data.mixup`."""
+"""The `training` section, and related keys: `activity`, `teacher` and `data.mixup`."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def build_teacher(recipe: Recipe) -> Trained | None:
 
 
 def read_teacher(recipe: Recipe) -> Teacher | None:
-    """Check the section `teacher`, except for the network's name and the checkpoint."""
+    """Check the `teacher` section, except for the network's name and the checkpoint."""
     if recipe.teacher is None:
         return None
     teacher = TEACHERS.read(recipe.teacher)
@@ -320,7 +320,7 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
 
 
 def _known(recipe: Recipe) -> Teacher | None:
-    """Check the section `teacher`, including the network's name."""
+    """Check the `teacher` section, including the network's name."""
     teacher = read_teacher(recipe)
     if teacher is None:
         return None

@@ -248,7 +248,7 @@ def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
 
 
 def _is_another(out: Path, recipe: Recipe) -> bool:
-    """Return whether the recipe in `out` differs in its kind of data or outside the section `data`."""
+    """Return whether the recipe in `out` differs in its kind of data or outside the `data` section."""
     try:
         begun = load_recipe(out / run_folder.RECIPE)
     except RecipeError:
@@ -315,7 +315,7 @@ def _starting_from(
     data: str | None,
     say: Callable[[str], None],
 ) -> tuple[Recipe, list[str]]:
-    """Return the recipe for training from trained weights, and the overrides."""
+    """Return the recipe for fine-tuning a trained network, and the overrides."""
     section, base = builders.read_start(start)
     own = []
     if recipe is None and data is not None:

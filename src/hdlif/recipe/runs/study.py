@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line (for example, after a full disk), because an appended line would be unreadable."""
+    """Remove a partial last line (which a full disk can leave), so that the next line starts on a new line."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
