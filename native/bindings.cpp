@@ -1,5 +1,5 @@
-// What runs, for Python (training/chunk_bindings.cpp: what trains). Shapes of arrays are checked here, once;
-// what is behind gets pointers.
+// Python bindings of the runtime; see training/chunk_bindings.cpp for training. Array shapes are checked
+// here, and the code below gets pointers.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -26,7 +26,7 @@ namespace {
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-// where the run begins at zeros and nobody wants them: none
+// none if the run begins at zeros and the state is not needed
 using Potentials = std::optional<std::vector<OutFloats>>;
 using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -46,8 +46,7 @@ bool signals_let_go_on(void*) {
   return PyErr_CheckSignals() == 0;
 }
 
-// Calls body(watch) without the interpreter; now and then takes it back to handle signals, whose handlers may
-// raise.
+// Calls body(watch) without the GIL. At intervals, takes the GIL to handle signals, whose handlers may raise.
 template <typename Body> void watched(const Body& body) {
   Watch watch(signals_let_go_on, nullptr);
   try {
@@ -83,7 +82,7 @@ public:
     deployed = Deployed::open(bytes, size, options);
   }
 
-  // Name, shape without batch, largest code or 0, and whether it is constant where the input is.
+  // Name, shape without batch, largest code or 0, and whether the value is constant if the input is.
   using ValueType = std::tuple<std::string, std::vector<int32_t>, int32_t, bool>;
   std::vector<ValueType> values() const {
     std::vector<ValueType> found;
@@ -96,7 +95,7 @@ public:
     }
     return found;
   }
-  // Name, and the number of the value whose shape it has.
+  // Name, and the index of the value with the same shape.
   std::vector<std::pair<std::string, int32_t>> states() const {
     std::vector<std::pair<std::string, int32_t>> found;
     for (size_t i = 0; i < deployed->states.size(); ++i)
@@ -117,7 +116,7 @@ public:
     return {cost.bytes, cost.operations};
   }
 
-  // With the arrays that hold the results; codes are there as floats and as bytes.
+  // Includes the arrays of results, which hold codes as floats and as bytes.
   void check(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool gives_state) {
     const std::vector<Value>& types = graph().values;
     double entries = double(steps) * double(types[size_t(graph().output)].size()), codes = 0;
@@ -193,8 +192,8 @@ private:
   }
 };
 
-// Float32 in C order where float32 may lie, by the buffer protocol, which takes a third of the time of
-// DLPack; what is something else is a TypeError.
+// An aligned, C-contiguous float32 array, read through the buffer protocol, which takes a third of the time
+// of DLPack. Other arrays raise TypeError.
 class PlainFloats {
 public:
   PlainFloats(nb::handle array, int flags) {
@@ -219,19 +218,19 @@ private:
   Py_buffer view_;
 };
 
-// A sequence that goes on from call to call.
+// A sequence that continues from call to call.
 class Sequence {
 public:
   explicit Sequence(const Network& network) : deployed_(network.deployed), stream_(network.deployed) {}
 
   int64_t t() const { return stream_.steps(); }
-  // As float32.
+  // The sums of the outputs, as float32 bytes.
   nb::bytes sums() const {
     const std::vector<float>& sums = stream_.sums();
     return nb::bytes(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(float));
   }
 
-  // x is [steps][C][H][W] or, of one step, [C][H][W].
+  // x is [steps][C][H][W], or [C][H][W] for one step.
   void advance(nb::handle x_array, nb::handle logits_array) {
     const PlainFloats x(x_array, 0), logits(logits_array, PyBUF_WRITABLE);
     const Graph& graph = deployed_->graph();
@@ -240,7 +239,7 @@ public:
     require(x.size() > 0 && x.size() % size == 0 && logits.size() == x.size() / size * classes,
             "x must be [C, H, W] or [K, C, H, W] with the network's input shape");
     const auto steps = int64_t(x.size() / size);
-    // what is over in no time neither looks at signals nor lets go of the interpreter
+    // very short runs neither handle signals nor release the GIL
     if (stream_.operations() * double(steps) < kShort) {
       Watch watch;
       return stream_.run(x.data(), steps, logits.data(), watch);
@@ -248,7 +247,7 @@ public:
     watched([&](Watch& watch) { stream_.run(x.data(), steps, logits.data(), watch); });
   }
 
-  // What its nodes carry, [H][W][C] of each.
+  // Copies the state of each node, [H][W][C], to an array.
   void give(const std::vector<OutFloats>& to) {
     require_sizes(to);
     stream_.give(pointers_of(to).data());
@@ -259,7 +258,7 @@ public:
     stream_.take(pointers_of(from).data(), t);
   }
 
-  // The state as the bytes that hdlif.h describes.
+  // The state in the byte format of hdlif.h.
   nb::bytes save() {
     std::string bytes(deployed_->state_size(), '\0');
     stream_.save(bytes.data(), bytes.size());
@@ -283,7 +282,7 @@ private:
 
 constexpr size_t kLongestText = 1000;
 
-// An error of hdlif.errors.
+// Sets an exception of hdlif.errors.
 void raise(const char* type, const char* text) {
   const nb::object error = nb::module_::import_("hdlif.errors").attr(type);
   PyErr_SetString(error.ptr(), printable(text, kLongestText).c_str());
@@ -326,7 +325,7 @@ NB_MODULE(_native, module) {
   using hdlif::Network;
   using hdlif::Sequence;
   nb::register_exception_translator(hdlif::translate);
-  nb::set_leak_warnings(false); // a session that lives until the interpreter ends is no fault
+  nb::set_leak_warnings(false); // a session may live until the interpreter exits
   module.def("instruction_sets", [] {
     std::vector<std::string> names;
     for (const hdlif::Kernels* table : hdlif::all_kernels())

@@ -1,4 +1,4 @@
-// What a call may ask for, from Python and from C: so that every size of a run stays below 2^63.
+// Limits of a call from Python or C. They keep every size of a run below 2^63.
 #pragma once
 
 #include <cstdint>

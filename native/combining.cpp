@@ -29,7 +29,7 @@ public:
         operand = operand < 0 ? -1 : same_[size_t(operand)];
       combine(equation_.first() + int32_t(i), instruction);
     }
-    // an operation that is part of a later one is left out, and what is no longer read with it
+    // omit operations that are now part of a later one, and operations that are no longer read
     for (size_t i = equation_.instructions.size(); i-- > 0;)
       if (uses_[size_t(equation_.first()) + i] == 0)
         for (int32_t operand : equation_.instructions[i].operands)
@@ -58,12 +58,12 @@ public:
   }
 
 private:
-  // The same where nobody else reads it.
+  // As Equation::at(), but null if the register has more than one reader.
   const Instruction* inner(int32_t which, Operation operation) const {
     return which >= 0 && uses_[size_t(which)] == 1 ? equation_.at(which, operation) : nullptr;
   }
 
-  // `to` in place of an instruction and of those that it reads and nobody else does.
+  // Replaces an instruction by `to`, and updates the numbers of readers.
   void replace(Instruction& instruction, const Instruction& to) {
     for (int32_t operand : to.operands)
       if (operand >= 0)
@@ -74,7 +74,7 @@ private:
     instruction = to;
   }
 
-  // Whoever reads a register reads another in its place.
+  // Makes readers of register `which` read `other` instead.
   void stands_for(int32_t which, int32_t other) {
     same_[size_t(which)] = other;
     uses_[size_t(other)] += uses_[size_t(which)];
@@ -97,7 +97,7 @@ private:
         if (const Instruction* difference = inner(b, Operation::kSubtract))
           replace(instruction,
                   {Operation::kSurplus, {difference->operands[0], difference->operands[1], -1}, 0});
-        else if (equation_.at(b, Operation::kSurplus) != nullptr) // it is not negative
+        else if (equation_.at(b, Operation::kSurplus) != nullptr) // already at least 0
           stands_for(self, b);
       }
       return;
@@ -112,8 +112,8 @@ private:
   }
 
   Equation equation_;
-  std::vector<int32_t> uses_; // of each register
-  std::vector<int32_t> same_; // of each register, the one that has its number
+  std::vector<int32_t> uses_; // number of readers of each register
+  std::vector<int32_t> same_; // for each register, the register that replaces it
 };
 
 } // namespace

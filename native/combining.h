@@ -1,4 +1,4 @@
-// Fewer and larger operations for the same numbers.
+// Combines operations of an equation without changing its results.
 #pragma once
 
 #include <vector>
@@ -7,10 +7,11 @@
 
 namespace hdlif {
 
-// The equation with operations behind Operation::kCount in place of several whose other results nobody reads:
-// an operation costs a way over its block, whatever it does there. Each computes the same in the same order.
+// Return the equation with operations after Operation::kCount in place of several operations whose
+// intermediate results are not read elsewhere. This saves time, because each operation passes over the entire
+// block. A combined operation computes the same numbers in the same order.
 //
-// named  registers that are read outside, which get their new numbers
+// named  registers that are read outside the equation; updated to their new numbers
 Equation combined(const Equation& equation, const std::vector<int32_t*>& named);
 
 } // namespace hdlif

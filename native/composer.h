@@ -9,11 +9,12 @@
 
 namespace hdlif {
 
-// Registers are numbered by their kinds when all are known; until then an op names one by what it got here.
+// Registers are numbered by kind once all are known. Until then, an op refers to a register by the name that
+// these functions return.
 class Composer {
 public:
   int32_t input() { return take(Kind::kInput, inputs_++); }
-  // Rows stay where they are.
+  // Stores a pointer to the rows, which must outlive the composer.
   int32_t row(const Rows& rows) {
     rows_.push_back(&rows);
     return take(Kind::kRow, int32_t(rows_.size()) - 1);
@@ -32,12 +33,12 @@ public:
     return take(Kind::kInstruction, int32_t(instructions_.size()) - 1);
   }
 
-  // What was written, and the register of a name.
+  // Return the composed equation, and the register of a name in it.
   Equation equation(int32_t result) const {
     Equation written;
     written.inputs = inputs_;
     written.rows = int32_t(rows_.size());
-    written.after.resize(after_.size()); // says the number of states, on which the registers depend
+    written.after.resize(after_.size()); // the register numbers depend on the number of states
     written.instructions = instructions_;
     for (Instruction& instruction : written.instructions)
       for (int32_t& operand : instruction.operands)
@@ -78,7 +79,7 @@ private:
   std::vector<Name> names_;
   int32_t inputs_ = 0;
   std::vector<const Rows*> rows_;
-  std::vector<int32_t> after_; // of each state
+  std::vector<int32_t> after_; // for each state, the name of its new value
   std::vector<Instruction> instructions_;
 };
 

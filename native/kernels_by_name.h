@@ -1,4 +1,4 @@
-// The kernels that Python asks for.
+// Looks up kernels by the name of their instruction set.
 #pragma once
 
 #include <stdexcept>
@@ -8,7 +8,7 @@
 
 namespace hdlif {
 
-// Those of an instruction set; "" are the best ones of this machine.
+// Return the kernels of an instruction set; "" selects the best one of this machine.
 inline const Kernels& kernels_by_name(const std::string& name) {
   const Kernels* tables[8];
   const int count = available_kernels(tables, 8);

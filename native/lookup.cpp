@@ -3,8 +3,8 @@
 namespace hdlif {
 namespace {
 
-// The channels of a unit so that its weights are one of 16 kinds, no product of a difference of codes passes
-// an int8, and an entry of the table can be named in 16 bits.
+// The number of channels per unit, or 0 if the layer has no look-up form. A unit has at most 16 combinations
+// of weights, its products fit in an int8, and offsets into the table fit in 16 bits.
 int32_t channels_per_unit(const ConvShape& s) {
   const int64_t symbols = 2 * int64_t(s.max_weight) + 1, differences = 2 * int64_t(s.max_code) + 1;
   const auto holds = [&](int32_t channels, int64_t kinds, int64_t entries) {
@@ -41,9 +41,9 @@ uint8_t index_of_zeros(const ConvShape& shape, const LookupForm& form) {
   return uint8_t(shape.max_weight * (form.per_unit == 2 ? 1 + 2 * shape.max_weight + 1 : 1));
 }
 
-// Worked on one number: ternary weights (-1, 1) of channels 0 and 1 are index (-1 + 1) + 3 * (1 + 1) = 6;
-// 4-bit codes that went from (5, 2) to (5, 0) are entry (0 + 15) + 31 * (-2 + 15) = 418; the table holds at
-// [418][6] the product 0 * -1 - 2 * 1 = -2.
+// Example: ternary weights (-1, 1) of channels 0 and 1 have index (-1 + 1) + 3 * (1 + 1) = 6. 4-bit codes
+// that change from (5, 2) to (5, 0) have entry (0 + 15) + 31 * (-2 + 15) = 418. The table holds at [418][6]
+// the product 0 * -1 - 2 * 1 = -2.
 LineVector<int8_t> lookup_table(const ConvShape& s, const LookupForm& form) {
   const bool is_pair = form.per_unit == 2;
   const int32_t symbols = 2 * s.max_weight + 1, differences = 2 * s.max_code + 1;

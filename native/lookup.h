@@ -1,4 +1,4 @@
-// Weights as the look-up kernel reads them; see `LookupForm`.
+// Weights in the layout of the look-up kernel; see `LookupForm`.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +8,18 @@
 
 namespace hdlif {
 
-// Lanes of so many output channels: whole vectors of 16; and one of 64, which takes less time than one of 32
-// and one of 16.
+// The number of lanes for this many output channels: a multiple of 16. A remainder of 48 is padded to 64,
+// because one vector of 64 is faster than one of 32 and one of 16.
 int32_t lookup_lanes(int32_t out_channels);
 
-// Without units where the layer has no such form.
+// Has no units if the layer cannot use look-up kernels.
 LookupForm lookup_form(const ConvShape& shape);
 
-// Bytes of the index, [ky][kx][unit][lane], and its entry for weights of zero.
+// The size in bytes of the index [ky][kx][unit][lane], and its entry for zero weights.
 int64_t index_bytes(const ConvShape& shape, const LookupForm& form);
 uint8_t index_of_zeros(const ConvShape& shape, const LookupForm& form);
 
-// The products by unit of codes.
+// The products for every possible unit of codes or differences.
 LineVector<int8_t> lookup_table(const ConvShape& shape, const LookupForm& form);
 
 // The index of weights [ky][kx][ci][co].

@@ -1,4 +1,4 @@
-// Memory that vectors are read from, and how what lies in it is read.
+// Aligned memory, and helpers that read it.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace hdlif {
 
-// Aligned to a cache line.
+// Allocates memory aligned to a cache line.
 template <typename T> struct LineAllocator {
   using value_type = T;
   static constexpr std::align_val_t kLine{64};
@@ -23,7 +23,7 @@ template <typename T> struct LineAllocator {
 };
 template <typename T> using LineVector = std::vector<T, LineAllocator<T>>;
 
-// What is new in such a vector holds what lies there, so that the threads that fill it touch it first.
+// New entries of such a vector are uninitialised, so the threads that fill it touch its pages first.
 template <typename T> struct RawAllocator : LineAllocator<T> {
   template <typename U> struct rebind {
     using other = RawAllocator<U>;
@@ -44,20 +44,20 @@ inline float* floats(uint8_t* memory) {
   return reinterpret_cast<float*>(memory);
 }
 
-// [rows][columns] to [columns][rows]
+// Writes x [rows][columns] to y [columns][rows].
 template <typename T> void transpose(const T* x, T* y, int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c)
       y[c * rows + r] = x[r * columns + c];
 }
 
-// How many pieces of a size there are, the last of which may be smaller.
+// The number of pieces of this size; the last piece may be smaller.
 constexpr int64_t pieces_of(int64_t count, int64_t size) {
   return (count + size - 1) / size;
 }
 
-// Calls each(p, end of p, c, end of c) on parts of about a million entries that cover [0, pixels) x [0,
-// channels), and `between` after each.
+// Calls each(p, end of p, c, end of c) on parts of at most about a million entries that cover [0, pixels) x
+// [0, channels), and `between` after each part.
 template <typename Each, typename Between>
 void in_parts(int64_t pixels, int64_t channels, Each each, Between between) {
   constexpr int64_t kEntries = 1 << 20;

@@ -10,11 +10,11 @@
 namespace hdlif {
 namespace {
 
-// Of the neighbours of a program, so that an equation has at most kMoreRows and kMoreInstructions more, and
-// kMaxInputs.
+// The largest number of neighbours before and after a program. They add at most kMoreRows rows and
+// kMoreInstructions instructions, and keep the inputs within kMaxInputs.
 constexpr size_t kBefore = 3, kBehind = 2;
 
-// How many nodes read each value, or whoever takes the output and what is delayed.
+// The number of readers of each value: nodes, delays, and the caller for the output.
 std::vector<int32_t> readers_of(const Graph& graph) {
   std::vector<int32_t> readers(graph.values.size(), 0);
   ++readers[graph.output];
@@ -31,7 +31,7 @@ class Finder {
 public:
   explicit Finder(const Graph& graph) : graph_(graph), readers_(readers_of(graph)) {}
 
-  // The pass of the program at `place` of a chain, of which the first `taken` nodes have one.
+  // The pass of the program at `place` of a chain; the first `taken` nodes belong to earlier passes.
   Pass find(const std::vector<int32_t>& chain, size_t place, size_t taken, bool joins) const {
     Pass alone = composed(chain, place, place);
     if (!joins)
@@ -60,7 +60,7 @@ private:
                        [&](int32_t input) { return input >= 0 && graph_.values[input].max_code > 0; });
   }
 
-  // Whether one pass can compute a node of a chain and the next one: at the same steps, and on floats.
+  // Whether one pass can compute a node of a chain and the next one: both read floats, at the same steps.
   bool follows(int32_t before, int32_t n) const {
     const auto& inputs = graph_.nodes[n].inputs;
     const auto joins = [&](int32_t m) {
@@ -73,7 +73,7 @@ private:
   Pass composed(const std::vector<int32_t>& chain, size_t from, size_t to) const {
     Pass pass;
     Composer composer;
-    std::vector<std::pair<int32_t, int32_t>> names; // of the values so far
+    std::vector<std::pair<int32_t, int32_t>> names; // value and its name in the composer
     for (size_t i = from; i <= to; ++i) {
       const int32_t n = chain[i];
       const Node& node = graph_.nodes[n];
@@ -103,10 +103,10 @@ private:
     for (const Rows* rows : pass.rows)
       columns.push_back(rows->columns);
     const Fused fused = recognise(pass.equation, columns, graph_.values[chain[to] + 1].channels);
-    // of the values between, a kernel gives what the neuron gets alone
+    // of the intermediate values, kernels can write only the neuron's input current
     const bool gives_all = std::all_of(pass.kept.begin(), pass.kept.end(),
                                        [&](const auto& kept) { return kept.reg == fused.current; });
-    // what it rounds to fits a code, and its constants are those of a quantiser, where the node says so
+    // only a quantise node guarantees the constants of a quantiser and results that fit in codes
     const bool is_quantised = graph_.nodes[chain[to]].op == Op::kQuantise;
     if (gives_all && (fused.kernel != Fused::kFire || is_quantised))
       pass.fused = fused;
@@ -175,7 +175,7 @@ void Pass::compute(RowContext& c) const {
   const auto potential = [&](int s) {
     return c.chunk.potentials[c.plan.potential_of[first_state] + s] + c.row * out.width * out.channels;
   };
-  // in time, pixels are steps of one
+  // in time, pixels are the steps of a single pixel
   const int64_t pixels = int64_t(out.width) * c.steps_at_once;
   const bool over_time = c.steps_at_once > 1;
   switch (fused.kernel) {

@@ -1,4 +1,4 @@
-// Which nodes of a chain are computed in one pass over a row, and how.
+// Groups the nodes of a chain that are computed in one pass over a row.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace hdlif {
 struct Stage;
 class RowContext;
 
-// Nodes that follow each other in a chain and treat each entry by itself, as one equation.
+// Consecutive elementwise nodes of a chain, as one equation.
 struct Pass {
   struct Input {
     int32_t node;
@@ -23,21 +23,23 @@ struct Pass {
     int32_t value, reg;
   };
   std::vector<int32_t> nodes;
-  std::vector<Input> inputs;     // for each input of the equation, a node that reads it
-  std::vector<const Rows*> rows; // of the nodes, which stay where they are
+  std::vector<Input> inputs;     // for each input of the equation, a node and the number of its input
+  std::vector<const Rows*> rows; // of the nodes; pointers into the graph
   int32_t first_state = -1;      // the node that has the states, or -1
-  std::vector<Kept> kept;        // what a node before the last gives and others read too
+  std::vector<Kept> kept;        // outputs of earlier nodes that have other readers too
   Equation equation;
   Fused fused;
 
   int64_t scratch_bytes() const;
-  // An input that the pass may write one of its values over, entry by entry, and that value; or -1 and -1.
+  // An input that the pass may overwrite, entry by entry, with one of its values, and that value; or -1 and
+  // -1.
   std::pair<int32_t, int32_t> replaced(const Graph& graph) const;
   void compute(RowContext& rows) const;
 };
 
-// The passes of a graph. Only programs begin one; neighbours join it where that spares a way over the row:
-// those that a kernel takes with the program, or, of a program that no kernel takes, all.
+// The passes of a graph. Each pass contains one program. If a kernel computes the program, neighbours join
+// the pass only if a kernel computes them together with it; otherwise, all neighbours that can be composed
+// join.
 class Passes {
 public:
   Passes(const Graph& graph, const std::vector<Stage>& stages, bool joins);
@@ -46,7 +48,7 @@ public:
   const Pass* at(int32_t n) const { return first_[n] < 0 ? nullptr : &passes_[first_[n]]; }
   // Whether a pass that begins with another node computes this one.
   bool is_inner(int32_t n) const { return is_inner_[n]; }
-  // Whether a value is never written: it lies between two nodes of a pass.
+  // Whether a value is never written, because only its own pass reads it.
   bool is_spared(int32_t value) const { return is_spared_[value]; }
   const std::vector<Pass>& all() const { return passes_; }
 

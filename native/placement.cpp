@@ -14,7 +14,7 @@ int64_t row_bytes(const Value& value) {
   return int64_t(value.width) * value.channels * value.entry_bytes();
 }
 
-// Tiles begin on cache lines.
+// Rounds up to whole cache lines.
 int64_t rounded(int64_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
@@ -30,7 +30,7 @@ std::vector<int32_t> stage_of_nodes(const Graph& graph, const std::vector<Stage>
   return stage;
 }
 
-// Hands out byte offsets of a tile.
+// Allocates byte ranges of a tile.
 class Tile {
 public:
   int64_t take(int64_t bytes, bool may_reuse = true) {
@@ -48,11 +48,11 @@ public:
   int64_t size() const { return size_; }
 
 private:
-  std::unordered_map<int64_t, std::vector<int64_t>> gaps_; // by their bytes
+  std::unordered_map<int64_t, std::vector<int64_t>> gaps_; // by size in bytes
   int64_t size_ = 0;
 };
 
-// Slots of memory that are reused as soon as their value has had its last reader.
+// Slots of memory, reused after the last reader of their value.
 class Slots {
 public:
   int32_t take(int64_t wanted) {
@@ -74,7 +74,7 @@ public:
 
 private:
   std::vector<int64_t> bytes_;
-  std::set<std::pair<int64_t, int32_t>> free_; // with their bytes
+  std::set<std::pair<int64_t, int32_t>> free_; // size in bytes and slot
 };
 
 } // namespace
@@ -89,8 +89,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   const Passes& passes = plan.passes(keeps_all);
   const auto stage_of = [&](int32_t value) { return value == 0 ? -1 : stage[value - 1]; };
 
-  // the last stage that reads a value, and whether another stage than its own does; a whole map is shared,
-  // even if nothing reads it, for no tile holds one
+  // the last stage that reads each value, and whether the value needs a slot; outputs of ops that compute
+  // entire maps always need one, because a tile holds only one row
   std::vector<size_t> last_stage(value_count, 0);
   std::vector<bool> is_shared(value_count, keeps_all);
   for (size_t s = 0; s < stage_count; ++s)
@@ -104,7 +104,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
         if (stage_of(input) != stage[n])
           is_shared[input] = true;
       }
-  // what nothing reads lives as long as its own stage
+  // values without readers live until the end of their own stage
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     if (stage[n] >= 0)
       last_stage[n + 1] = std::max(last_stage[n + 1], size_t(stage[n]));
@@ -119,7 +119,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     is_shared[graph.nodes[n].source] = true;
     last_stage[graph.nodes[n].source] = stage_count;
   }
-  // by the last stage that reads them: the values that more than one stage reads
+  // values in slots without a history, grouped by the last stage that reads them
   std::vector<std::vector<int32_t>> last_read(stage_count + 1);
   const auto has_history = [&](int32_t value) { return in_time && timeline.history[value] > 0; };
   for (size_t value = 0; value < value_count; ++value)
@@ -134,10 +134,10 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
   placement.widened.assign(2 * graph.nodes.size(), -1);
-  // what a pass replaces in place: a sum that nobody reads afterwards, by the next one
+  // values that a pass overwrites in place: a sum without later readers, by the next sum
   std::vector<int32_t> replaced(value_count, -1);
   std::vector<bool> is_replaced(value_count, false);
-  std::vector<int32_t> readers(value_count, 0); // in the last stage that reads it
+  std::vector<int32_t> readers(value_count, 0); // in the last stage that reads the value
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     for (int32_t input : graph.nodes[n].inputs)
       if (input >= 0 && stage[n] >= 0 && size_t(stage[n]) == last_stage[input])
@@ -162,7 +162,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   for (size_t value = 0; value < value_count; ++value)
     if (value == 0 || has_history(int32_t(value)))
       placement.slot[value] = slots.take(slot_bytes(int32_t(value)));
-  std::vector<size_t> last_node(value_count, 0); // within the stage at hand; zeros between two
+  std::vector<size_t> last_node(value_count, 0); // within the current stage; zeros between stages
   for (size_t s = 0; s < stage_count; ++s) {
     std::vector<int32_t> nodes;
     if (stages[s].root >= 0)
@@ -173,8 +173,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
         placement.slot[n + 1] =
             replaced[n + 1] >= 0 ? placement.slot[replaced[n + 1]] : slots.take(slot_bytes(n + 1));
 
-    // what an identity passes on must live as long as what it is passed on as, and what a fused pass reads
-    // until it has written all that it writes
+    // the input of an affine op, which may be an identity, must live as long as its output; the inputs of a
+    // pass must live until the pass has written all its outputs
     size_t end_of_pass = 0;
     for (size_t i = nodes.size(); i-- > 0;) {
       const Node& node = graph.nodes[nodes[i]];
@@ -187,7 +187,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
             last_node[input] = std::max(last_node[input], last_node[nodes[i] + 1]);
         }
     }
-    std::vector<std::vector<int32_t>> over(nodes.size()); // the values that nothing reads after a node
+    std::vector<std::vector<int32_t>> over(nodes.size()); // for each node, the values that it reads last
     for (size_t i = 0; i < nodes.size(); ++i)
       if (const size_t last = last_node[nodes[i] + 1]; last > i)
         over[last].push_back(nodes[i] + 1);
@@ -204,8 +204,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
           widened_bytes[j] = entries * int64_t(sizeof(float));
           placement.widened[2 * nodes[i] + j] = tile.take(widened_bytes[j]);
         }
-      // a constant is computed at the first step of a chunk and read at all: it shares memory neither with
-      // what comes after it nor, for that is computed once more at the next step, with what came before it
+      // a constant is computed at the first step of a chunk and read at every step, so it shares memory with
+      // no other value: not with later ones, nor with earlier ones, which are recomputed at the next step
       const bool is_constant = graph.values[output].constant;
       if (placement.slot[output] < 0 && !passes.is_spared(output))
         placement.tile[output] = tile.take(row_bytes(graph.values[output]), !is_constant);

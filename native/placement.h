@@ -1,4 +1,4 @@
-// Where the values of a run live.
+// Assigns memory to the values of a run.
 #pragma once
 
 #include <cstdint>
@@ -8,17 +8,17 @@
 
 namespace hdlif {
 
-// Where the values of a chunk live. Values that only their own stage reads live in a thread's tile, one row
-// at a time.
+// Memory of the values of a chunk. Values that only their own stage reads are stored in a thread's tile, one
+// row at a time.
 struct Placement {
   int64_t batch = 0, steps = 0; // of the largest chunk
-  bool is_static = false;       // values that are constant in time have one step
+  bool is_static = false;       // values that are constant in time are stored for one step
   bool keeps_all = false;
-  bool in_time = false; // all values have slots, those with a history one of their own
+  bool in_time = false; // all steps at once; values have slots, and each value with a history its own
 
-  std::vector<int32_t> slot;       // of each value: which slot, or -1
-  std::vector<int64_t> tile;       // of each value: byte offset in the tile, or -1
-  std::vector<int64_t> widened;    // of each node and input: offset in the tile of its codes as floats, or -1
+  std::vector<int32_t> slot;    // for each value: its slot, or -1
+  std::vector<int64_t> tile;    // for each value: byte offset in the tile, or -1
+  std::vector<int64_t> widened; // for each node and input: offset in the tile of its codes as floats, or -1
   std::vector<int64_t> slot_bytes; // of each slot
   int64_t tile_bytes = 0;
 };

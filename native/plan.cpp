@@ -9,15 +9,15 @@
 namespace hdlif {
 namespace {
 
-// Rough rates, to tell whether a thread is worth its wake-up.
+// Rough rates, for deciding whether to wake another thread.
 constexpr int64_t kProductsPerCycle = 128;
 constexpr int64_t kEntriesPerCycle = 4;
 
-// Operations that a row of a node counts as, as `kEntryWork`.
+// Operations that a row of a node counts as; see also `kEntryWork`.
 constexpr double kRowWork = 512;
 
-// Whether an equation is a neuron's: it has a state, or is that of a neuron without one. What else treats
-// each entry by itself, such as companding, gives few zeros.
+// Whether a node's equation is a neuron's: it has a state, or a kernel for neurons computes it. Other
+// elementwise equations, such as companding, give few zeros.
 bool emits_spikes(const Graph& graph, size_t n) {
   const Node& node = graph.nodes[n];
   std::vector<int32_t> columns;
@@ -27,7 +27,7 @@ bool emits_spikes(const Graph& graph, size_t n) {
          recognise(*node.equation, columns, graph.values[n + 1].channels).kernel != Fused::kNone;
 }
 
-// Whether a value is a neuron's output of which many entries are zero, also pooled or taken apart.
+// Whether each value is the output of a neuron with many zeros, possibly pooled or split.
 std::vector<bool> sparse_values(const Graph& graph) {
   std::vector<bool> is_sparse(graph.values.size(), false);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -49,7 +49,8 @@ std::vector<bool> sparse_values(const Graph& graph) {
   return is_sparse;
 }
 
-// [ky][kx][ci][co] as it is for groups; with room for the lanes of an event; or in blocks of output channels.
+// Lays out weights [ky][kx][ci][co]: unchanged for groups, in blocks of output channels for kDense, and
+// otherwise with output channels padded to the lanes of an event.
 template <typename Weight>
 LineVector<Weight> laid_out(const std::vector<Weight>& weights, const ConvShape& shape, Sum sum) {
   const int64_t channels = shape.out_channels;
@@ -71,7 +72,7 @@ LineVector<Weight> laid_out(const std::vector<Weight>& weights, const ConvShape&
   return laid;
 }
 
-// For each row whether x * scale + shift is x in every bit: only with a shift of -0, for -0 + 0 is 0.
+// For each row, whether x * scale + shift equals x in every bit. The shift must be -0, because -0 + 0 is 0.
 std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
   std::vector<bool> is_identity;
   for (int32_t t = 0; t < std::max(scale.steps, shift.steps); ++t) {
@@ -103,7 +104,7 @@ std::vector<Work> work_of(const Graph& graph) {
   return work;
 }
 
-// The stages of a graph.
+// Groups the nodes of a graph into stages.
 std::vector<Stage> fuse(const Graph& graph) {
   std::vector<Stage> stages;
   std::vector<int32_t> stage_of_value(graph.values.size(), -1);
@@ -136,7 +137,7 @@ int64_t row_bytes(const Node& node) {
   return entries * int64_t(sizeof(float));
 }
 
-// No more than what laid-out weights take: two channels to a byte may halve them.
+// An upper bound of the bytes of laid-out weights: an index with two channels per byte takes half of it.
 int64_t largest_bytes(const Graph& graph, const Kernels& kernels) {
   int64_t bytes = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -150,7 +151,7 @@ int64_t largest_bytes(const Graph& graph, const Kernels& kernels) {
   return bytes;
 }
 
-// The layers, with the weights of the graph, which has none then.
+// Prepares the layers, and removes the weights from the graph.
 std::vector<Layer> prepare_layers(Graph& graph, const Kernels& kernels, int64_t max_bytes) {
   if (const int64_t bytes = largest_bytes(graph, kernels); bytes > max_bytes)
     throw TooManyBytes(bytes);
@@ -191,7 +192,7 @@ std::vector<Layer> prepare_layers(Graph& graph, const Kernels& kernels, int64_t 
     } else
       layer.low_bit = laid_out(node.low_bit_weights, layer.shape, layer.sum);
     layer.floats = laid_out(node.float_weights, layer.shape, layer.sum);
-    node.low_bit_weights = std::vector<int8_t>(); // gives its memory back, as "= {}" would not
+    node.low_bit_weights = std::vector<int8_t>(); // frees the memory; "= {}" would not
     node.float_weights = std::vector<float>();
   }
   return layers;
@@ -216,7 +217,7 @@ Plan::Plan(Graph given, const Kernels& kernels, int64_t max_bytes)
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     if (graph.nodes[n].op == Op::kAffine)
       identity_rows[n] = hdlif::identity_rows(graph.nodes[n].rows[0], graph.nodes[n].rows[1]);
-  for (size_t i = graph.stateful.size(); i-- > 0;) // the first of its states
+  for (size_t i = graph.stateful.size(); i-- > 0;) // in descending order, so the first state of a node wins
     potential_of[graph.stateful[i]] = int32_t(i);
   bytes_ = count_bytes();
   potential_entries_ = count_potential_entries();

@@ -62,7 +62,7 @@ public:
   }
 
 private:
-  // The other operand of an operation where one of the two fits.
+  // Return the other operand of an operation if one of its two operands fits, else -1.
   template <typename Fits> static int32_t beside(const Instruction* of, Fits fits) {
     if (of != nullptr && fits(of->operands[0]))
       return of->operands[1];
@@ -107,7 +107,7 @@ private:
     return found.current >= 0;
   }
 
-  // The surplus of a membrane that becomes min(m, threshold).
+  // Whether a register is the surplus of a membrane potential m whose next value is min(m, threshold).
   bool accumulates(int32_t which, Fused& found) const {
     int32_t membrane = -1;
     if (equation_.states() != 1 || !surplus(which, membrane, found.threshold) ||
@@ -154,7 +154,7 @@ private:
     return is_row_per_channel(found.shift);
   }
 
-  // The same, or the sum of that and another input.
+  // Whether a register is affine as above, or the sum of such a register and another input.
   bool is_current(int32_t which, Fused& found) const {
     if (is_affine(which, found))
       return true;

@@ -1,4 +1,4 @@
-// A row of a stage while one thread computes it: what the ops read and write.
+// The context of one stage row on one thread: what the ops read and write.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ public:
         passes(plan.passes(workspace.placement.keeps_all)), workspace(workspace),
         memory(workspace.threads[thread]), watch_(watch), is_caller_(thread == 0) {}
 
-  // Rows [first, last) of row = image * height + oy; fewer where the run is to stop.
+  // Computes rows [first, last), where row = image * height + oy; fewer if the run must stop.
   void compute(int64_t first, int64_t last) {
     const int64_t steps = plan.leading(stage, chunk);
     end = last;
@@ -48,7 +48,7 @@ public:
     }
   }
 
-  // All steps of the only row, a node at a time: see Timeline.
+  // Computes all steps of the only row, one node at a time; see Timeline.
   void compute_in_time() {
     row = 0;
     const auto each_step = [&](int32_t n, const auto& body) {
@@ -68,7 +68,7 @@ public:
         each_step(n, [&] { form_of(graph.nodes[n].op).compute(*this, n); });
   }
 
-  // Looks at the watch where enough has been computed since.
+  // Checks the watch if enough work has been done since the last check. Returns whether to continue.
   bool goes_on_after(double work) {
     constexpr double kBetweenLooks = 1 << 20;
     unwatched_ += work;
@@ -78,8 +78,8 @@ public:
     return is_caller_ ? watch_.look() : !watch_.stopped();
   }
 
-  // Calls kernel(first, part) for the output row of a root, a long one in parts: `part` is the shape of one
-  // that begins at pixel `first`.
+  // Calls kernel(first, part) for an output row of the root, in parts if the row is long; `part` is the shape
+  // of a part that begins at pixel `first`.
   template <typename Shape, typename Kernel> void in_pixel_parts(const Shape& whole, const Kernel& kernel) {
     constexpr double kLongest = 1 << 25;
     const double pixel = plan.work[stage.root].pixel;
@@ -96,7 +96,7 @@ public:
 
   bool is_due(int32_t n) const { return step == 0 || plan.leading(n + 1, chunk) > 1; }
 
-  // Where row `y` of `image` begins in a value's slot, at this step.
+  // The address of row `y` of `image` in a value's slot, at this step.
   uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
     const Value& type = graph.values[value];
     const int64_t at = (plan.leading(value, chunk) > 1 ? step : 0) + frames_before(value);
@@ -104,10 +104,10 @@ public:
     return workspace.slots[workspace.placement.slot[value]].data() + first * type.entry_bytes();
   }
 
-  // Of a value with a history: the frames of its slot before this chunk's first.
+  // The number of frames in the slot of a value with a history before this chunk's first frame; else 0.
   int64_t frames_before(int32_t value) const { return hdlif::frames_before(plan, workspace, chunk, value); }
 
-  // This row of a value; of one that is written here, where it is to be written.
+  // The address where this row of a value is to be written.
   uint8_t* output_row(int32_t value) {
     const int32_t height = graph.values[value].height;
     uint8_t* to = workspace.placement.slot[value] >= 0 ? in_slot(value, row / height, row % height)
@@ -123,7 +123,7 @@ public:
     return in_slot(value, row / height, row % height);
   }
 
-  // The same as float32.
+  // Input row `i` of node `n`, as float32.
   const float* float_row(int32_t n, int i) {
     const int32_t value = graph.nodes[n].inputs[i];
     const Value& type = graph.values[value];
@@ -144,7 +144,7 @@ public:
   int64_t t() const { return chunk.t + step; } // the number of the time step
   const Value& type(int32_t value) const { return graph.values[value]; }
 
-  // From one step of a value to the next.
+  // The distance in bytes from one step of a value to the next.
   int64_t frame_bytes(int32_t value) const {
     return chunk.batch * graph.values[value].size() * graph.values[value].entry_bytes();
   }
@@ -160,19 +160,19 @@ public:
   const Passes& passes;
   Workspace& workspace;
   Workspace::Thread& memory;
-  int64_t steps_at_once = 1;              // that a node is to compute, in time
-  int64_t row = 0, step = 0;              // of row = image * height + oy
-  int64_t end = 0;                        // of the rows
-  std::optional<TileGroup> tiles;         // where the root is computed by them
-  bool is_chosen = false;                 // whether that is decided
-  int64_t tiles_first = 0, tiles_end = 0; // the rows whose sums are there
-  bool stops = false;                     // the run is to stop within a row
-  bool is_gathered = false;               // the events of the row above are there
+  int64_t steps_at_once = 1;              // steps that a node computes per call, in time
+  int64_t row = 0, step = 0;              // row = image * height + oy
+  int64_t end = 0;                        // end of the range of rows
+  std::optional<TileGroup> tiles;         // set if the root is computed with tiles
+  bool is_chosen = false;                 // whether tiles have been chosen or rejected
+  int64_t tiles_first = 0, tiles_end = 0; // rows whose sums are ready
+  bool stops = false;                     // the run must stop within a row
+  bool is_gathered = false;               // the events of the row above are available
 
 private:
   Watch& watch_;
   bool is_caller_;
-  double unwatched_ = 0; // work since the last look
+  double unwatched_ = 0; // work since the last check
 };
 
 } // namespace hdlif

@@ -1,4 +1,4 @@
-// Memory of a thread that is used again by the next call, so that no pages are asked for anew.
+// Memory of a thread that later calls reuse, so no new pages are needed.
 #pragma once
 
 #include <cstddef>
@@ -8,13 +8,13 @@
 
 namespace hdlif {
 
-// Parts of what a thread keeps, each aligned to a cache line, as long as this lives; what lies there is what
-// was left. One at a time for each thread.
+// Takes parts of a thread's memory, each aligned to a cache line and valid while this object lives. The
+// memory is uninitialised. Only one object may exist per thread.
 class Scratch {
 public:
   explicit Scratch(size_t bytes) {
     if (room().size() * sizeof(Line) < bytes) {
-      room() = LineVector<Line>(); // gives its memory back first
+      room() = LineVector<Line>(); // frees the old memory first
       room().resize(bytes / sizeof(Line) + 1);
     }
     next_ = reinterpret_cast<uint8_t*>(room().data());
@@ -33,7 +33,7 @@ public:
 
 private:
   struct Line {
-    Line() {} // is not written to
+    Line() {} // leaves the bytes uninitialised
     uint8_t bytes[64];
   };
 

@@ -8,14 +8,14 @@
 namespace hdlif {
 namespace {
 
-// Bounds the memory of a chunk, and keeps it in the cache.
-constexpr int64_t kImagesPerChunk = 16; // counting an image once for each step
+// Bound the memory of a chunk, so it stays in the cache.
+constexpr int64_t kImagesPerChunk = 16; // an image counts once per step
 constexpr int64_t kStepsPerChunk = 16;
 
-// Rough cycles of work below which another thread is not worth its wake-up.
+// Approximate minimum work per thread, in cycles; less is not worth waking another thread.
 constexpr int64_t kCyclesPerRange = 4096;
 
-// Calls `body`, and adds its seconds to those of a stage, where somebody wants them.
+// Calls `body`, and adds its seconds to those of the stage if `seconds` is given.
 template <typename Body> void timed(const Stage& stage, double* seconds, const Body& body) {
   if (seconds == nullptr)
     return body();
@@ -42,7 +42,7 @@ Session::Workers& Session::workers() {
   auto own = std::make_unique<Workers>(threads_);
   if (workers_.compare_exchange_strong(current, own.get(), std::memory_order_acq_rel))
     return *own.release();
-  return *current; // another thread of this process was first
+  return *current; // another thread of this process created them first
 }
 
 int64_t Session::working_bytes() {
@@ -55,7 +55,7 @@ int64_t Session::working_bytes() {
 }
 
 Session::Chunking Session::chunking(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
-  // the images of a graph with delays run in time, one after the other
+  // in time, images of a graph with delays run one after another
   if (plan_.runs_in_time(graph().delays.empty() ? batch : 1, is_static, keeps_all))
     return {1, std::min(steps, kTimeSteps)};
   const int64_t chunk_steps = graph().delays.empty() ? std::min(steps, kStepsPerChunk) : 1;
@@ -219,8 +219,8 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
   }
 }
 
-// All steps of a chunk of one image at once, from x [steps][batch][C] to logits [steps][batch][classes];
-// returns the place of the next chunk.
+// Computes all steps of a chunk of one image at once, from x [steps][batch][C] to logits
+// [steps][batch][classes]. Returns the place of the next chunk.
 int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace,
                              float* logits, double* seconds, Watch& watch) const {
   const int64_t channels = graph().values[0].size();
@@ -241,7 +241,7 @@ int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, 
     else
       std::copy_n(floats(from) + step * classes, classes, y);
   }
-  // the next chunk's frames behind this one's, or where they would pass the room, the history at the front
+  // the next chunk's frames follow this chunk's; if they would not fit, the history moves to the front
   const int64_t next = chunk.place + chunk.steps;
   if (next + kTimeSteps <= kTimeRoom)
     return next;
@@ -277,7 +277,7 @@ std::unique_ptr<Workspace> Session::borrow(Workers& workers, Chunking chunking, 
   return workspace;
 }
 
-// The potentials of these images: the caller's, or zeros in the workspace.
+// Sets the potentials of these images: the caller's, or zeros in the workspace.
 void Session::start(float* const* potentials, int64_t first_image, int64_t images, Workspace& workspace,
                     Watch& watch) const {
   float* own = floats(workspace.own_potentials.data());
@@ -305,7 +305,7 @@ void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspa
              });
 }
 
-// Takes the values that are delayed, of a chunk of one step, into their states.
+// Copies the delayed values of a chunk of one step into the states of the delays.
 void Session::delay(const Chunk& chunk, const Workspace& workspace, Watch& watch) const {
   for (int32_t n : graph().delays) {
     const int32_t source = graph().nodes[n].source;
@@ -324,7 +324,7 @@ void Session::delay(const Chunk& chunk, const Workspace& workspace, Watch& watch
   }
 }
 
-// The chunk's images, from [x_steps][x_batch][C][H][W].
+// Loads the chunk's images from x [x_steps][x_batch][C][H][W].
 void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace,
                          Watch& watch) const {
   const Value& in = graph().values[0];
@@ -344,7 +344,7 @@ void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Wo
     }
 }
 
-// One step of a value as float32 [batch][C][H][W].
+// Writes one step of a value to `out` as float32 [batch][C][H][W].
 void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out,
                    Watch& watch) const {
   const Value& type = graph().values[value];

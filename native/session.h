@@ -1,6 +1,6 @@
-// Runs a graph, stage by stage: a stage computes all steps of a chunk before the next stage begins, so that
-// its weights are read once, and row by row within, the steps of a row in order, so that a row's potentials
-// stay in the cache.
+// Runs a graph stage by stage. A stage computes all steps of a chunk before the next stage begins, so its
+// weights are read once. Within a stage, all steps of a row are computed, in order, before the next row, so
+// the potentials of a row stay in the cache.
 #pragma once
 
 #include <atomic>
@@ -18,19 +18,18 @@
 
 namespace hdlif {
 
-// What a run may give back beside the logits.
+// Optional results of a run in addition to the logits.
 struct Kept {
-  float* const* values =
-      nullptr;               // values[i] is [steps][batch][C][H][W] of value i, codes as float32, or null
-  double* seconds = nullptr; // for each node, added: its stage's time stands at the stage's first node
+  float* const* values = nullptr; // values[i]: value i as float32 [steps][batch][C][H][W], or null
+  double* seconds = nullptr;      // per node; the time of a stage is added to its first node
 };
 
-// A sequence of one image that goes on from call to call: what it holds. Where the graph has a timeline,
-// what its delays hold lies in the frames of the values that they hold.
+// The state of a sequence of single images between calls. If the graph has a timeline, the states of its
+// delays are stored as frames of the delayed values.
 struct Flow {
-  std::vector<LineVector<float>> potentials;  // of each of graph().stateful
-  std::vector<float*> pointers;               // to these
-  std::vector<LineVector<uint8_t>> histories; // of each value with a history, its slot
+  std::vector<LineVector<float>> potentials;  // for each entry of graph().stateful
+  std::vector<float*> pointers;               // pointers to the potentials
+  std::vector<LineVector<uint8_t>> histories; // for each value with a history, its slot
   int64_t t = 0, place = 0;
 };
 
@@ -38,7 +37,7 @@ class Session {
 public:
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
-  // Throws `TooLong`, and `TooManyBytes` where the weights alone pass `max_bytes`.
+  // Throws `TooLong`, and `TooManyBytes` if the weights alone exceed `max_bytes`.
   Session(Graph graph, int threads, const Kernels& kernels, int64_t max_bytes = kNoLimit);
   ~Session();
 
@@ -46,22 +45,24 @@ public:
   const Kernels& kernels() const { return plan_.kernels; }
   const std::vector<Pass>& passes() const { return plan_.joined.all(); }
 
-  // Bytes of weights and rows, which all runs share, and of the working memory kept for runs to come.
+  // The size in bytes of the weights and rows that all runs share, and of the working memory kept for later
+  // runs.
   int64_t weight_bytes() const { return plan_.bytes(); }
   int64_t working_bytes();
 
-  // Bytes of weights and working memory of a run; past `max_bytes` a run keeps nothing of those before.
+  // The size in bytes of the weights and working memory of a run. A run frees memory of earlier runs if it
+  // would otherwise exceed `max_bytes`.
   int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials);
-  // An upper bound of what a run computes: see Work.
+  // An upper bound of the operations of a run; see Work.
   double operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
 
   // x           [x_steps][batch][C][H][W], x_steps 1 or `steps`; 1 means the same input at every step
-  // potentials  for each of graph().stateful, [batch][H][W][C]: read, and left as after the last step; null
-  //             where the run begins at zeros and nobody wants them
+  // potentials  for each entry of graph().stateful, [batch][H][W][C]: read, and updated to the last step;
+  //             null if the run begins at zeros and the final state is not needed
   // logits      [steps][batch][classes]
-  // The first step has number t. Any number of threads may call; one of them at a time has the help of the
-  // pool. After a fork the child's runs have a pool of their own. Throws `Interrupted` where the watch says
-  // so: then potentials and logits hold anything.
+  // The first step has number t. Any number of threads may call run(), but only one call at a time uses the
+  // pool. After a fork, runs of the child have their own pool. Throws `Interrupted` if the watch stops the
+  // run; the contents of potentials and logits are then undefined.
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
            float* logits, const Kept& kept, Watch& watch);
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
@@ -70,29 +71,31 @@ public:
     run(x, x_steps, batch, steps, t, potentials, logits, kept, watch);
   }
 
-  // A flow at its start, and its bytes.
+  // Return a flow at its start, and the size of a flow in bytes.
   Flow begin() const;
   int64_t flow_bytes() const;
-  // The next steps, from x [steps][C][H][W] to logits [steps][classes]; one call at a time for each flow.
+  // Computes the next steps, from x [steps][C][H][W] to logits [steps][classes]. Calls for the same flow must
+  // not overlap.
   void advance(Flow& flow, const float* x, int64_t steps, float* logits, Watch& watch);
-  // What the delays hold, from the frames into the potentials, and back; without a timeline it is there.
+  // Copy the states of delays from the frames into the potentials, and back. Without a timeline, they are
+  // always in the potentials.
   void put_away(Flow& flow);
   void take_up(Flow& flow);
 
 private:
-  // The images and steps that are computed together.
+  // The numbers of images and steps that are computed together.
   struct Chunking {
     int64_t batch, steps;
   };
 
-  // Threads, and what they work in. A fork copies neither a thread nor the state of a lock that one holds, so
-  // each process makes its own, and leaves the other's where it is.
+  // Threads and their working memory. After a fork, the child has no copies of the threads, and locks may
+  // stay held; each process therefore creates its own workers and does not touch the others.
   struct Workers {
     explicit Workers(int threads) : pool(threads) {}
 
     const uint64_t process = forks();
     ThreadPool pool;
-    std::mutex mutex; // guards workspaces
+    std::mutex mutex; // guards `workspaces`
     std::vector<std::unique_ptr<Workspace>> workspaces;
   };
 
@@ -106,7 +109,7 @@ private:
   int64_t run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace, float* logits,
                       double* seconds, Watch& watch) const;
   uint8_t* slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const;
-  // Calls body(workspace) with one that has the potentials and histories of a flow.
+  // Calls body(workspace) with a workspace that contains the potentials and histories of a flow.
   template <typename Body> void within(Flow& flow, Watch& watch, const Body& body);
   void begin_history(bool is_held, Workspace& workspace) const;
   void give_history(int64_t place, const Workspace& workspace) const;

@@ -1,4 +1,4 @@
-// The frames before a chunk's first one, which layers read in time: see Timeline.
+// Frames before a chunk's first one, which layers read in time; see Timeline.
 #include <algorithm>
 #include <cstring>
 
@@ -6,14 +6,14 @@
 
 namespace hdlif {
 
-// Where a value's frame of a chunk's first step lies.
+// The address of a value's frame at a chunk's first step.
 uint8_t* Session::slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const {
   const Value& type = graph().values[value];
   return workspace.slots[workspace.placement.slot[value]].data() +
          frames_before(plan_, workspace, chunk, value) * type.size() * type.entry_bytes();
 }
 
-// What the delays hold, where it is a caller's, as the frames before the first one; else these are 0.
+// Sets the frames before the first one: to the states of the delays if the caller gave them, else to 0.
 void Session::begin_history(bool is_held, Workspace& workspace) const {
   for (size_t value = 0; value < graph().values.size(); ++value)
     if (const int64_t history = plan_.timeline.history[value]; history > 0) {
@@ -34,7 +34,8 @@ void Session::begin_history(bool is_held, Workspace& workspace) const {
   }
 }
 
-// The other way round, behind the last chunk: `place` frames were computed.
+// Copies the last frames to the states of the delays, after the last chunk; `place` is where the next chunk
+// would begin.
 void Session::give_history(int64_t place, const Workspace& workspace) const {
   for (const Timeline::Held& held : plan_.timeline.held) {
     const Value& type = graph().values[held.value];

@@ -9,11 +9,11 @@
 namespace hdlif {
 namespace {
 
-// How much a workspace needs, beside a placement.
+// The placement and the memory of a workspace.
 struct Needs {
   Placement placement;
   int64_t events = 0, totals = 0, scratch = 0, tiles = 0, at = 0,
-          potentials = 0; // bytes; but the last, of each thread
+          potentials = 0; // bytes per thread, except `potentials`, which is a total
 
   Needs(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials)
       : placement(place(plan, batch, steps, is_static, keeps_all)) {
@@ -52,7 +52,8 @@ int64_t grown(const LineVector<uint8_t>& memory, int64_t bytes) {
   return std::max(int64_t(memory.size()), bytes);
 }
 
-// Its contents are lost. New memory is written to once, part by part.
+// Grows memory to at least this size; old contents are lost. New memory is initialised in parts, between
+// checks of the watch.
 void grow(LineVector<uint8_t>& memory, int64_t bytes, Watch& watch) {
   constexpr int64_t kAtOnce = 1 << 25;
   if (int64_t(memory.size()) >= bytes)
@@ -83,7 +84,7 @@ void Workspace::fit(const Plan& plan, int thread_count, int64_t batch, int64_t s
   const int64_t potential_bytes = batch * plan.potential_entries() * int64_t(sizeof(float));
   if (is_placed && (!owns_potentials || int64_t(own_potentials.size()) >= potential_bytes))
     return;
-  placement.batch = 0; // no placement holds until this one is complete
+  placement.batch = 0; // no placement is valid until this one is complete
   Needs needs(plan, batch, steps, is_static, keeps_all, owns_potentials);
   const std::vector<int64_t>& slot_bytes = needs.placement.slot_bytes;
   threads.resize(size_t(thread_count));

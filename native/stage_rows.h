@@ -1,4 +1,4 @@
-// Rows of a stage, on one thread.
+// Computes rows of a stage on one thread.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace hdlif {
 
 // The working memory of one call.
 struct Workspace {
-  // Makes room for chunks of up to this size; keeps what it has, unless the whole would pass `max_bytes`.
-  // Where `owns_potentials`, there is room for those too. Throws `Interrupted`.
+  // Allocates memory for chunks of this size, and for their potentials if `owns_potentials`. Keeps existing
+  // memory, unless the total would exceed `max_bytes`. Throws `Interrupted`.
   void fit(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static, bool keeps_all,
            bool owns_potentials, int64_t max_bytes, Watch& watch);
   bool fits(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
@@ -22,18 +22,18 @@ struct Workspace {
 
   struct Thread {
     LineVector<uint8_t> tile, events, totals, scratch, tiles;
-    std::vector<const uint8_t*> at;    // of each value in the tile: its row at this step
-    std::vector<uint8_t> adds_changes; // of each step: whether sums are those before and what changes add
+    std::vector<const uint8_t*> at;    // for each value in the tile: its row at this step
+    std::vector<uint8_t> adds_changes; // for each step: whether changes are added to the previous step's sums
   };
 
   Placement placement;
   std::vector<LineVector<uint8_t>> slots;
   std::vector<Thread> threads;
   LineVector<uint8_t> own_potentials;
-  std::vector<float*> potentials; // of the images that are computed
+  std::vector<float*> potentials; // of the current images
 };
 
-// Of a value with a history: the frames of its slot before a chunk's first.
+// The number of frames in the slot of a value with a history before a chunk's first frame; else 0.
 inline int64_t frames_before(const Plan& plan, const Workspace& workspace, const Chunk& chunk,
                              int32_t value) {
   if (!workspace.placement.in_time || plan.timeline.history[value] == 0)
@@ -41,12 +41,12 @@ inline int64_t frames_before(const Plan& plan, const Workspace& workspace, const
   return plan.timeline.history[value] + chunk.place;
 }
 
-// What a workspace that is made for such a chunk takes.
+// The size in bytes of a new workspace for such a chunk.
 int64_t workspace_bytes(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static,
                         bool keeps_all, bool owns_potentials);
 
-// Computes rows [first, last) of a stage, counted over the images, on thread `thread` of the workspace;
-// leaves off where the watch says so, at which thread 0, the calling one, looks.
+// Computes rows [first, last) of a stage, counted over all images, with the memory of thread `thread`. Stops
+// early if the watch has stopped; thread 0 is the caller and checks the watch.
 void compute_rows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace,
                   Watch& watch, int thread, int64_t first, int64_t last);
 

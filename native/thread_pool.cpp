@@ -11,7 +11,7 @@
 namespace hdlif {
 namespace {
 
-// Longer than from one stage of a run to the next, shorter than a user would notice.
+// Longer than the time between two stages of a run, but too short for a user to notice.
 constexpr std::chrono::microseconds kSpin{50};
 constexpr int kPausesPerLook = 32;
 
@@ -23,7 +23,7 @@ void pause() {
 #endif
 }
 
-// In the lower half of a ticket: no range is left.
+// Lower half of a ticket when no ranges are left.
 constexpr uint64_t kClosed = 0xffffffff;
 
 uint64_t round_of(uint64_t ticket) {
@@ -41,7 +41,7 @@ ThreadPool::ThreadPool(int threads) {
     for (int i = 1; i < threads; ++i)
       workers_.emplace_back([this, i] { work(i); });
   } catch (const std::exception&) {
-    // the machine grants no more: those that there are will do
+    // the system allows no more threads; use the existing ones
   }
 }
 
@@ -56,10 +56,10 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::share(int64_t count, int64_t grain, Watch& watch, Call call, void* context) {
-  // one range a thread: rows of a convolution share their inputs, which two ranges would both gather
+  // one range per thread: rows of a convolution share inputs, which two ranges would both gather
   const int64_t length = std::max(grain, (count + threads() - 1) / threads());
   const uint32_t ranges = uint32_t((count + length - 1) / length);
-  // closed, so that no worker takes a range of the round before with what it reads of this one
+  // closed, so no worker takes a range of the previous round with fields of this round
   const uint64_t before = ticket_.load(std::memory_order_relaxed);
   ticket_.store(before | kClosed, std::memory_order_release);
   call_.store(call, std::memory_order_release);
@@ -85,7 +85,7 @@ void ThreadPool::share(int64_t count, int64_t grain, Watch& watch, Call call, vo
     }
 }
 
-// Computes the next range of the ticket's round; false if there is none.
+// Computes the next range of the ticket's round; returns false if there is none.
 bool ThreadPool::take_range(uint64_t ticket, int thread) {
   uint64_t next = ticket_.load(std::memory_order_acquire);
   while (true) {
@@ -114,7 +114,7 @@ void ThreadPool::work(int thread) {
   }
 }
 
-// A ticket of another round than the one that is finished, or any when the pool stops.
+// Waits for a ticket of a round other than `finished`; returns any ticket when the pool stops.
 uint64_t ThreadPool::await_work(uint64_t finished) {
   const auto give_up = std::chrono::steady_clock::now() + kSpin;
   const auto is_new = [&] { return round_of(ticket_.load(std::memory_order_acquire)) != finished; };

@@ -1,5 +1,5 @@
-// A fixed set of threads that share loops; the calling thread is one of them. Waiting threads spin for a
-// while, so that the next loop of a run finds them awake, and then sleep.
+// A fixed set of threads that share loops, including the calling thread. A waiting thread spins for a while,
+// so it is still awake for the next loop of a run, and then sleeps.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@ namespace hdlif {
 
 class ThreadPool {
 public:
-  // Fewer than `threads` where the machine grants no more.
+  // Creates fewer than `threads` threads if the system allows no more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -24,10 +24,10 @@ public:
 
   int threads() const { return int(workers_.size()) + 1; }
 
-  // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each of at least `grain` entries
-  // but the last; returns when all are done. While one caller has the workers, another does its loop alone,
-  // as thread 0. A caller that waits looks at its watch. body must not throw, but `Interrupted` where its
-  // process was forked.
+  // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each except the last with at
+  // least `grain` entries. Returns when all ranges are done. While one caller has the workers, any other
+  // caller runs its loop alone, as thread 0. A waiting caller checks its watch. `body` must not throw, except
+  // for `Interrupted` if its process was forked.
   template <typename Body> void split(int64_t count, int64_t grain, Watch& watch, Body&& body) {
     if (workers_.empty() || count <= grain || is_owned_.exchange(true, std::memory_order_acquire)) {
       body(int64_t(0), count, 0);
@@ -54,11 +54,12 @@ private:
   uint64_t await_work(uint64_t finished);
 
   std::vector<std::thread> workers_;
-  // Some caller's loop is shared. No mutex: a caller that looks at its watch may come to call once more.
+  // Whether the workers are running a caller's loop. This is not a mutex, because a caller that checks its
+  // watch may call split() again.
   std::atomic<bool> is_owned_{false};
 
-  // The loop of this round. Workers may read it while it changes, but can take a range only with the ticket
-  // of the round that they read it in: the round in the upper half, the next range in the lower.
+  // The loop of this round. Workers may read these fields while they change, but can take a range only with a
+  // ticket of the same round. A ticket has the round in its upper half and the next range in its lower half.
   std::atomic<Call> call_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<int64_t> count_{0}, length_{1};
@@ -66,7 +67,7 @@ private:
   std::atomic<uint64_t> ticket_{0};
   std::atomic<uint32_t> done_{0};
 
-  std::mutex mutex_; // guards sleeping
+  std::mutex mutex_; // guards waiting and waking
   std::condition_variable wake_;
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};

@@ -8,11 +8,11 @@ namespace {
 
 constexpr int64_t kPairBytes = 2 * kTileLanes * kTileDepth;
 
-// Sums that stay in the second cache until what follows the layer has read them.
+// Bytes of sums that stay in the second-level cache until the next op has read them.
 constexpr int64_t kSumBytes = 1 << 18;
 constexpr int64_t kMostRows = 64;
 
-// Weights that do not stay there are packed.
+// Weights larger than this do not stay in that cache, and are packed if possible.
 constexpr int64_t kFarBytes = 1 << 18;
 
 } // namespace
@@ -100,7 +100,7 @@ TileGroup::Memory TileGroup::laid_out(uint8_t* memory) const {
   laid.sums = reinterpret_cast<float*>(
       take(most_rows_ * steps_ * s_.out_width * s_.out_channels * int64_t(sizeof(float))));
   laid.unpacked = reinterpret_cast<int8_t*>(take(form_.is_packed ? form_.block_bytes() : 0));
-  // the rows that fill the last tile read on behind it
+  // the padding rows of the last tile read beyond the end of the codes
   laid.codes = take(int64_t(s_.stride_y) * s_.stride_x * packed_rows_ * columns_ * pixel +
                     kTileRows * int64_t(form_.channels));
   return laid;
@@ -114,14 +114,15 @@ float* TileGroup::sums(uint8_t* memory) const {
   return laid_out(memory).sums;
 }
 
-// How many tiles so many rows of an image are; where tiles `join` them, with the columns between.
+// The number of tiles of this many rows of an image; if a tile `joins` rows, it includes the columns between
+// them.
 int64_t TileGroup::tiles_of(int64_t rows, bool joins) const {
   if (joins)
     return pieces_of(((rows - 1) * columns_ + s_.out_width) * steps_, kTileRows);
   return rows * pieces_of(s_.out_width * steps_, kTileRows);
 }
 
-// Where the taps begin, from an output pixel's first one.
+// Lists the offset of each tap from an output pixel's first tap.
 void TileGroup::list_taps(const Memory& laid) const {
   const int64_t pixel = steps_ * form_.channels, row = columns_ * pixel, plane = packed_rows_ * row;
   const int32_t parts = form_.channels / kTileDepth;
@@ -135,7 +136,7 @@ void TileGroup::list_taps(const Memory& laid) const {
 }
 
 double TileGroup::cycles(int64_t rows) const {
-  // measured; a product of two tiles takes 16, when nothing waits for it
+  // measured; a product of two tiles takes 16 cycles if nothing waits for it
   constexpr double kPairOfProducts = 36, kUnpacking = 100, kEntry = 0.4;
   const int64_t of_image = std::min<int64_t>(rows, s_.out_height);
   const double tiles =
@@ -158,7 +159,7 @@ void TileGroup::gather(const uint8_t* codes, int64_t frame_bytes, int64_t first,
   const int64_t pixel = steps_ * form_.channels, row_bytes = columns_ * pixel;
   const int64_t plane_bytes = packed_rows_ * row_bytes;
   const int64_t in_row = int64_t(s_.in_width) * s_.in_channels;
-  int64_t packed = 0; // rows of a plane so far
+  int64_t packed = 0; // rows of each plane so far
   const bool is_one_image = first / s_.out_height == (last - 1) / s_.out_height;
   const bool is_listed = is_one_image && listed_ == last - first;
   if (!is_listed)
@@ -177,7 +178,7 @@ void TileGroup::gather(const uint8_t* codes, int64_t frame_bytes, int64_t first,
           if (!is_inside || ix < 0 || ix >= s_.in_width)
             std::memset(to, 0, size_t(pixel));
           else
-            // what lies behind a pixel's last channel meets weights of 0
+            // the codes after a pixel's last channel are multiplied by weights of 0
             for (int64_t t = 0; t < steps_; ++t)
               for (int32_t part = 0; part < form_.channels; part += kTileDepth)
                 std::memcpy(to + t * form_.channels + part,
@@ -192,7 +193,8 @@ void TileGroup::gather(const uint8_t* codes, int64_t frame_bytes, int64_t first,
   listed_ = is_one_image ? last - first : 0;
 }
 
-// Adds the tiles of `rows` of one image, which lie from row `packed` of a plane on; the first is row `r`.
+// Lists the tiles of `rows` rows of one image, stored from row `packed` of each plane; the first is output
+// row `r`.
 void TileGroup::list_tiles(const Memory& laid, int64_t packed, int64_t rows, int64_t r, int64_t y_step,
                            int64_t y_row) {
   const bool joins = tiles_of(rows, true) < tiles_of(rows, false);

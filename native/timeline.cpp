@@ -15,7 +15,8 @@ bool is_op(const Node* node, Op op) {
   return node != nullptr && node->op == op;
 }
 
-// The most values that a layer reads, joined in how many concatenations: planning stays linear in the nodes.
+// The maximum number of values that a layer reads, and the maximum depth of concatenations. This keeps the
+// planning time linear in the number of nodes.
 constexpr size_t kMostTaps = 512;
 
 // A value some steps ago.
@@ -23,8 +24,8 @@ struct Leaf {
   int32_t value, lag;
 };
 
-// Of each value the one that it is some steps later, through delays that hold it as it is; behind another
-// delay a lag of -1.
+// For each value, the source that it delays, and by how many steps; a lag of -1 for a delay of a value that
+// comes later in the graph.
 std::vector<Leaf> behind_delays(const Graph& graph) {
   std::vector<Leaf> leaves{{0, 0}};
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -41,11 +42,11 @@ std::vector<Leaf> behind_delays(const Graph& graph) {
   return leaves;
 }
 
-// Adds the values that are joined in one, in their order; false where there are too many.
+// Appends the values that are concatenated into one, in order; returns false if there are too many.
 bool unfold(const Graph& graph, const std::vector<Leaf>& behind, int32_t value, size_t depth,
             std::vector<Leaf>& leaves) {
   const Node* node = node_of(graph, value);
-  while (is_op(node, Op::kFlatten)) // of a single pixel, the value itself
+  while (is_op(node, Op::kFlatten)) // flattening a single pixel does not change it
     node = node_of(graph, value = node->inputs[0]);
   if (leaves.size() >= kMostTaps || depth >= kMostTaps)
     return false;
@@ -62,7 +63,7 @@ bool is_single(const Layer& layer, const Node& node) {
          layer.sum != Sum::kGrouped;
 }
 
-// What stands for other values, and is not computed where layers alone read it.
+// Whether a node only rearranges values, and need not be computed if only layers read it.
 bool rearranges(const Node& node) {
   return node.op == Op::kDelay || node.op == Op::kConcat || node.op == Op::kFlatten;
 }
@@ -109,7 +110,7 @@ Timeline::Timeline(const Graph& graph, const std::vector<Layer>& layers, const s
   }
 }
 
-// Of every layer; whether each has some.
+// Finds the taps of every layer; returns whether every layer has taps.
 bool Timeline::find_taps(const Graph& graph, const std::vector<Layer>& layers,
                          const std::vector<Work>& work) {
   const std::vector<Leaf> behind = behind_delays(graph);
@@ -145,11 +146,12 @@ bool Timeline::find_taps(const Graph& graph, const std::vector<Layer>& layers,
   return true;
 }
 
-// What layers alone read, through each other; whether all delays are so, and nothing else reads what is.
+// Finds the rearranging nodes that only layers read, also through each other. Returns false if a delay or a
+// flatten node is not among them.
 bool Timeline::find_skipped(const Graph& graph) {
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     is_skipped[n] = rearranges(graph.nodes[n]) && graph.output != int32_t(n + 1);
-  for (size_t n = graph.nodes.size(); n-- > 0;) // whatever reads a node stands behind it
+  for (size_t n = graph.nodes.size(); n-- > 0;) // readers come after the nodes that they read
     if (const Node& node = graph.nodes[n]; !is_skipped[n] && taps[n].source < 0 && node.op != Op::kDelay)
       for (int32_t input : node.inputs)
         if (input > 0)
@@ -160,7 +162,7 @@ bool Timeline::find_skipped(const Graph& graph) {
   return true;
 }
 
-// What each delay holds; whether there is one delay for each frame before a chunk, and no other.
+// Finds the frame that each delay stores; returns whether each is a different frame of a history.
 bool Timeline::find_held(const Graph& graph) {
   const std::vector<Leaf> behind = behind_delays(graph);
   std::vector<std::vector<bool>> known(graph.values.size());

@@ -1,4 +1,4 @@
-// How a graph whose values are single pixels, such as a network of a series, runs over many steps at once.
+// Runs many steps of a graph at once if all its values are single pixels, as for a time series.
 #pragma once
 
 #include <cstdint>
@@ -13,26 +13,25 @@ struct Stage;
 struct Layer;
 struct Work;
 
-// What a layer reads: `count` steps of one value, its own and those `dilation` apart before it, the latest
-// first.
+// The input of a layer: `count` steps of one value, latest first: the current step and earlier ones,
+// `dilation` apart.
 struct Taps {
-  int32_t source = -1; // the value; -1: the node is no layer
+  int32_t source = -1; // the value; -1 if the node is not a layer
   int32_t count = 1, dilation = 1;
 
   int32_t reach() const { return (count - 1) * dilation; }
 };
 
-// Steps of a value lie one behind the other, a row of frames. A layer that reads a value through delays and
-// concatenations, as a convolution over time does, reads frames of that row where they lie, and is computed
-// for all steps of a chunk at once, as a convolution of a row is for all pixels. Delays and concatenations
-// are then not computed at all: the frames before a chunk's first one are what the delays hold. So are the
-// neurons' equations, a layer's at a time.
+// The steps of a value are stored one after another, as a row of frames. A layer that reads a value through
+// delays and concatenations, such as a convolution over time, reads these frames in place. It is computed for
+// all steps of a chunk at once, as a convolution is for all pixels of a row. Delays and concatenations are
+// then not computed: the frames before a chunk's first one are the states of the delays. Equations of neurons
+// are also computed for all steps at once, one layer at a time.
 //
-// A graph has a timeline where all its values are single pixels, no layer has groups, and every delay is
-// one of a chain behind a value that stands before it, read by layers alone. Others run with the delays as
-// nodes.
+// A graph has a timeline if all its values are single pixels, no layer has groups, and every delay is part of
+// a chain after a value that precedes it and is read only by layers. Other graphs run with delays as nodes.
 struct Timeline {
-  // The frame that a delay holds: of `value`, `lag` steps ago.
+  // The frame that a delay stores: `value`, `lag` steps ago.
   struct Held {
     int32_t delay, value, lag;
   };
@@ -42,11 +41,13 @@ struct Timeline {
            const std::vector<Stage>& stages, const Passes& passes);
 
   bool exists = false;
-  std::vector<Stage> stages;    // those of the plan, without what is not computed
-  std::vector<Taps> taps;       // of each node
-  std::vector<bool> is_skipped; // of each node: it is not computed
-  std::vector<bool> at_once;    // of each node: it, or the pass that it begins, takes all steps in one call
-  std::vector<int32_t> history; // of each value: the frames before a chunk's first one that layers read
+  std::vector<Stage> stages;    // the stages of the plan, without skipped nodes
+  std::vector<Taps> taps;       // for each node
+  std::vector<bool> is_skipped; // for each node: whether it is not computed
+  std::vector<bool>
+      at_once; // for each node: whether it, or the pass that it begins, computes all steps in one call
+  std::vector<int32_t>
+      history; // for each value: number of frames before a chunk's first one that layers read
   std::vector<Held> held;
 
 private:
@@ -55,8 +56,8 @@ private:
   bool find_held(const Graph& graph);
 };
 
-// Steps of a chunk, and the frames that a value with a history has room for beside it: where they are full,
-// the history is moved to the front.
+// The steps of a chunk, and the number of frames that a value with a history can store after its history.
+// When no more chunks fit, the history moves to the front.
 constexpr int64_t kTimeSteps = 32, kTimeRoom = 64;
 
 } // namespace hdlif

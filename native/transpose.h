@@ -1,4 +1,4 @@
-// Matrices moved so that rows become columns, in blocks that registers hold.
+// Transposes matrices, in blocks that fit in registers.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ inline void transpose(const float* const* rows, int64_t count, int64_t width, fl
       to[column * to_stride + row] = rows[row][column] * factor;
 }
 
-// As `transpose` below, of 16 rows.
+// As `transpose` below, for 16 rows.
 inline void transpose_16(const int8_t* from, int64_t stride, int64_t width, int8_t offset, uint8_t* to,
                          int64_t to_stride) {
   typedef uint8_t Sixteen __attribute__((vector_size(16)));
@@ -49,7 +49,7 @@ inline void transpose_16(const int8_t* from, int64_t stride, int64_t width, int8
     Sixteen rows[16], other[16];
     for (int64_t row = 0; row < 16; ++row)
       std::memcpy(&rows[row], from + row * stride + column, sizeof(Sixteen));
-    // Four times the first half's rows and the second's are joined, entry by entry.
+    // Interleaving the two halves of the rows four times transposes the block.
     const auto join = [](const Sixteen* of, Sixteen* into) {
       for (int i = 0; i < 8; ++i) {
         into[2 * i] =

@@ -1,4 +1,4 @@
-// Whether a run goes on. The thread that called it asks now and then; the others see the answer.
+// Decides whether a run continues. The calling thread asks at intervals; other threads read the result.
 #pragma once
 
 #include <atomic>
@@ -8,26 +8,28 @@
 
 namespace hdlif {
 
-// A run that was told to stop, or whose process was forked under it.
+// Thrown when a run was told to stop, or when its process was forked during the run.
 class Interrupted : public std::exception {
 public:
   const char* what() const noexcept override { return "the run was interrupted"; }
 };
 
-// How often this process descends by fork: threads and held locks of another number are not here.
+// The number of forks between the first process and this one. Threads and held locks with another number
+// belong to an ancestor.
 uint64_t forks();
 
 class Watch {
 public:
-  using Ask = bool (*)(void* context); // whether to go on
+  using Ask = bool (*)(void* context); // returns whether to continue
 
   Watch() = default;
   Watch(Ask ask, void* context) : ask_(ask), context_(context), asked_(std::chrono::steady_clock::now()) {}
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  // On the calling thread: asks, if it last did some time ago; whether to go on. Throws `Interrupted` where
-  // the asking forked, in the child: there is nobody there to wait for.
+  // Call on the calling thread only. Asks if the last time was at least kInterval ago, and returns whether to
+  // continue. If asking forked the process, throws `Interrupted` in the child, which has no other threads to
+  // wait for.
   bool look() {
     if (ask_ == nullptr)
       return true;
@@ -42,7 +44,7 @@ public:
     return !stopped();
   }
 
-  // The same, and throws where it is to stop.
+  // As look(), but throws `Interrupted` if the run must stop.
   void go_on() {
     if (!look())
       throw Interrupted();

@@ -29,7 +29,7 @@ Numbers number_values(const Json& nodes, std::vector<std::string>& names) {
   return numbers;
 }
 
-// Of delays: what they delay may stand behind them.
+// Checks the sources of delays after all nodes are read, because a source may follow its delay.
 void check_sources(const Graph& graph, const std::vector<std::string>& names) {
   for (int32_t n : graph.delays) {
     const int32_t source = graph.nodes[size_t(n)].source;
@@ -41,7 +41,7 @@ void check_sources(const Graph& graph, const std::vector<std::string>& names) {
   }
 }
 
-// Sets the output, which has a channel for each label; it is a map where the task has maps.
+// Sets the output, and checks its type against the task and the labels.
 void read_output(const Json& record, const Numbers& numbers, const Artefact& found, Graph& graph) {
   const std::string output = string_of("output", member(record, "output"));
   const auto place = numbers.find(output);
@@ -67,7 +67,7 @@ void read_output(const Json& record, const Numbers& numbers, const Artefact& fou
                         std::to_string(labels) + " labels need " + std::to_string(needed) + kDamaged);
 }
 
-// What a network that has learned where it ran was before.
+// Checks the record of a network that has learned on a device: the network that it started from.
 void check_learned(const Json& learned) {
   check_object("learned", learned, {"from", "level", "updates"});
   const Json from = member(learned, "from");
@@ -85,7 +85,7 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   Artefact found;
   found.record = std::move(file.record);
   found.digest = file.digest;
-  const JsonDocument document(found.record); // was read within its limits before
+  const JsonDocument document(found.record); // already parsed within its limits
   const Json record = document.root();
   check_object("hdlif", record, {"digest", "format", "input", "labels", "nodes", "output", "time_steps"},
                {"confidence", "learned", "task"});

@@ -1,4 +1,4 @@
-// A deployed network as a file holds it: the graph that runs, and what people and callers ask of it.
+// A deployed network read from a file: the graph, and its description.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace hdlif {
 
 struct Artefact {
   Graph graph;
-  std::vector<std::string> values; // names, "input" and then the nodes'
+  std::vector<std::string> values; // names: "input", then those of the nodes
   std::vector<std::string> states; // "<node>.<state>", as in graph.stateful
   std::vector<std::string> labels; // of the outputs
   InputRecord input;
@@ -24,8 +24,8 @@ struct Artefact {
   Digest digest;
 };
 
-// Trusts nothing: whatever the bytes are, the outcome is a checked network or `ArtefactError`, which names
-// field and mend, or `TooLarge` where reading its JSON takes more than `max_bytes`. The bytes are not needed
+// Reads untrusted bytes: returns a checked network, or throws `ArtefactError`, whose message contains the
+// field and a fix, or `TooLarge` if reading the JSON takes more than `max_bytes`. The bytes are not needed
 // afterwards.
 Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes);
 

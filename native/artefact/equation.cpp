@@ -22,7 +22,7 @@ constexpr OperationName kOperations[] = {
     {"greater_equal", 2}, {"step", 1},  {"select", 3}};
 static_assert(sizeof(kOperations) / sizeof(kOperations[0]) == size_t(Operation::kCount));
 
-// Which operation an entry such as ["add", 0, 1] begins with.
+// Return the operation at the beginning of an entry such as ["add", 0, 1].
 Operation operation_of(const NodeReader& node, const Json& entry) {
   bool is_first = true;
   std::string name;
@@ -56,7 +56,7 @@ Instruction instruction_of(const NodeReader& node, const Json& entry, int32_t se
   return instruction;
 }
 
-// Whether a register is 1 or 0 by its operation, given this of the registers before.
+// Whether an instruction can only give 1 or 0; `is_code` holds the same for earlier registers.
 bool gives_codes(const Instruction& instruction, const std::vector<bool>& is_code) {
   const auto of = [&](int i) { return bool(is_code[size_t(instruction.operands[i])]); };
   switch (instruction.operation) {
@@ -88,7 +88,7 @@ std::vector<std::string> names_of(const NodeReader& node, const char* key, size_
   return names;
 }
 
-// Of the states and rows; they have no other use here.
+// Checks the names of the states and rows, which are not used here otherwise.
 void check_names(NodeReader& node, const std::vector<std::string>& states,
                  const std::vector<std::string>& rows) {
   const Json kind = node.attribute("kind");
@@ -119,7 +119,7 @@ std::shared_ptr<const Equation> read_equation(NodeReader& node, int32_t channels
 
   auto equation = std::make_shared<Equation>();
   equation->rows = int32_t(rows.size());
-  // so that the registers of the operations are known
+  // the register numbers of operations depend on the number of states
   equation->after.resize(states.size());
   std::vector<bool> is_code(size_t(equation->first()), false);
   const Json operations = node.attribute("operations"), after = node.attribute("after");

@@ -1,4 +1,4 @@
-// A neuron's step as the attributes of a node of op "program" say it (docs/contributing/model_format.md).
+// Reads the equation of a neuron from a node of op "program" (docs/contributing/model_format.md).
 #pragma once
 
 #include <memory>

@@ -5,7 +5,7 @@
 namespace hdlif {
 namespace {
 
-// The longest beginning of at most `most` bytes that cuts no code point.
+// Return the longest prefix of at most `most` bytes that does not split a code point.
 std::string_view beginning(std::string_view text, size_t most) {
   if (text.size() <= most)
     return text;

@@ -1,4 +1,4 @@
-// What breaks the format of an artefact, and how errors name what a file holds.
+// Errors of the model file format, and the printing of file content in messages.
 #pragma once
 
 #include <stdexcept>
@@ -7,13 +7,13 @@
 
 namespace hdlif {
 
-// The file is no artefact, or a damaged one.
+// Thrown if the file is not a model file, or is damaged.
 class ArtefactError : public std::runtime_error {
 public:
   using std::runtime_error::runtime_error;
 };
 
-// Reading it takes more memory than it may.
+// Thrown if reading the file exceeds the memory limit.
 class TooLarge : public std::runtime_error {
 public:
   using std::runtime_error::runtime_error;
@@ -21,11 +21,11 @@ public:
 
 constexpr const char* kDamaged = "; the file is damaged, export it again";
 
-// At most 80 bytes of what a file holds, in UTF-8.
+// Return at most 80 bytes of text from a file, in UTF-8.
 std::string brief(std::string_view text);
 
-// In one line: what is not printable, bytes that are no UTF-8 too, is escaped; of a long text, the beginning
-// and the end, `most` bytes in all.
+// Return a text as one line. Escapes unprintable characters and invalid UTF-8, and shortens long text to its
+// beginning and end, with at most `most` bytes in total.
 std::string printable(std::string_view text, size_t most);
 
 } // namespace hdlif

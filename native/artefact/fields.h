@@ -1,4 +1,4 @@
-// What a file's JSON holds, by type; each names the place in the file and throws `ArtefactError`.
+// Typed access to the JSON of a file. Functions throw `ArtefactError` with the place in the file.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace hdlif {
 
-// Words, for the length of a call.
+// A view of words, valid for one call.
 class Names {
 public:
   Names() = default;
@@ -31,33 +31,33 @@ private:
   size_t count_ = 0;
 };
 
-// "where = value; it must be accepted"
+// Throws "where = value; it must be accepted".
 [[noreturn]] void refuse(const std::string& where, const Json& value, const std::string& accepted);
 
-// The member of an object whose keys were checked.
+// Return a member of an object whose keys have been checked.
 Json member(const Json& object, std::string_view key);
 
-// Its keys are these and perhaps some of those.
+// Checks that an object has all `keys` and no others except those in `optional`.
 void check_object(const std::string& where, const Json& value, Names keys, Names optional = {});
 void check_list(const std::string& where, const Json& value);
 
 std::string string_of(const std::string& where, const Json& value);
-// One of these.
+// Return a string that must be one of `accepted`.
 std::string word_of(const std::string& where, const Json& value, Names accepted);
-// In 0..2^63 - 1.
+// Return an integer in 0..2^63 - 1.
 int64_t integer_of(const std::string& where, const Json& value);
-// Between these, both included.
+// Return an integer in least..most.
 int64_t integer_of(const std::string& where, const Json& value, int64_t least, int64_t most);
-// At most 4 of at least 0: a shape, or two offsets.
+// Return at most 4 integers of at least 0: a shape, or two offsets.
 std::vector<int64_t> integers_of(const std::string& where, const Json& value);
-// A finite number that float32 can hold.
+// Return a finite number in the range of float32.
 double float_of(const std::string& where, const Json& value);
 std::vector<double> floats_of(const std::string& where, const Json& value);
 
 constexpr double kLargestFloat = 3.4028234663852886e38, kLeastNormal = 1.1754943508222875e-38;
 
-// Whether the entries are few enough, one for each size of 0 as well: those are multiplied one after the
-// other.
+// Whether the number of entries is within the limit. Sizes of 0 count as 1, so no product of the others can
+// overflow.
 bool is_shape(const std::vector<int64_t>& shape);
 int64_t entries_of(const std::vector<int64_t>& shape);
 

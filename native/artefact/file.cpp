@@ -38,7 +38,7 @@ StoredTensor read_entry(const std::string& key, const Json& entry, const uint8_t
   return {type == "F32", shape, {tensors + offsets[0], size_t(bytes)}};
 }
 
-// They lie one behind the other, and nothing stands between or behind them.
+// Checks that the tensors follow one another without gaps and fill the rest of the file.
 void check_places(const std::map<std::string, StoredTensor>& tensors, const uint8_t* begin, size_t room) {
   std::vector<Buffer> extents;
   for (const auto& [key, tensor] : tensors)
@@ -59,7 +59,7 @@ void check_places(const std::map<std::string, StoredTensor>& tensors, const uint
                         " bytes after the header" + kDamaged);
 }
 
-// The digest of the bytes, with the 64 digits of the one that is stated read as 0.
+// Checks and returns the digest of the bytes, computed with the 64 digits of the stored digest set to 0.
 Digest check_digest(const uint8_t* bytes, size_t size, size_t header_end, const Json& record) {
   const std::optional<Json> stated = record.find("digest");
   const std::string digits = stated && stated->is(JsonKind::kString) ? stated->string() : "";
@@ -84,7 +84,7 @@ void check_format(const Json& record) {
   if (!record.is(JsonKind::kObject))
     refuse("hdlif", record, "an object");
   const std::optional<Json> format = record.find("format");
-  // checkpoints have the same key
+  // checkpoints have the same metadata key
   if (!format && !record.find("nodes"))
     throw ArtefactError(std::string("is not a model file (its metadata contain no graph)") + kMend);
   const std::optional<int64_t> version = format ? format->integer() : std::nullopt;
@@ -99,7 +99,7 @@ File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   if (size > kMaxFileBytes)
     throw ArtefactError("has " + std::to_string(size) + " bytes; a model file has at most " +
                         std::to_string(kMaxFileBytes));
-  // JSON would take leading spaces; safetensors does not
+  // JSON allows leading spaces, but safetensors does not
   if (size < 9 || bytes[8] != '{')
     throw ArtefactError(std::string("is not a model file (it has no safetensors header)") + kMend);
   const uint64_t length = little_endian(bytes);

@@ -1,4 +1,4 @@
-// The file of an artefact: safetensors with a graph in its metadata (docs/contributing/model_format.md).
+// The model file: safetensors with a graph in its metadata (docs/contributing/model_format.md).
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ namespace hdlif {
 constexpr size_t kMaxFileBytes = size_t(1) << 31;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
-// In the file's bytes.
+// A range of the file's bytes.
 struct Buffer {
   const uint8_t* data;
   size_t bytes;
@@ -30,11 +30,11 @@ struct StoredTensor {
 struct File {
   std::string record; // JSON
   Digest digest;
-  std::map<std::string, StoredTensor> tensors; // whose names may be chosen to collide in a table of hashes
+  std::map<std::string, StoredTensor> tensors; // not a hash table: untrusted names could be chosen to collide
 };
 
-// Checks header, digest and the table of tensors. `bytes` outlives the tensors. Throws `ArtefactError`, and
-// `TooLarge` where the values of its JSON take more than `max_bytes`.
+// Checks the header, the digest and the table of tensors. `bytes` must outlive the tensors. Throws
+// `ArtefactError`, and `TooLarge` if the values of the JSON take more than `max_bytes`.
 File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes);
 
 } // namespace hdlif

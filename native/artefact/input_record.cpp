@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kMostSide = 1 << 16; // of a sensor
 constexpr int64_t kLargestStride = 1024;
 constexpr size_t kMostLevels = 8;
-constexpr int64_t kMostRate = 100'000;  // of readings of sensors
-constexpr size_t kLongestColumn = 1000; // characters of its name
+constexpr int64_t kMostRate = 100'000;  // samples per second of sensors
+constexpr size_t kLongestColumn = 1000; // characters in the name of a column
 
 [[noreturn]] void refuse_input(const std::string& what) {
   throw ArtefactError("input." + what + kDamaged);
@@ -54,7 +54,7 @@ void check_columns(const Json& value, const InputRecord& record) {
               " different names, and kind must be \"series\" or \"table\"");
 }
 
-// Two integers of a series, or none.
+// Checks a pair of integers that only a time series may have; returns false if the list is empty.
 bool check_pair(const std::string& key, const Json& value, const InputRecord& record, int64_t most) {
   const std::vector<int64_t> numbers = integers_of("input." + key, value);
   if (numbers.empty())
@@ -114,7 +114,7 @@ void check_sound(const Json& value, const InputRecord& record, int32_t time_step
                                            "; they must be equal");
 }
 
-// Of detectors: the strides of their levels, and the overlap from which a box is dropped, 1 for none.
+// Reads the strides of a detector's levels, and checks the IoU from which boxes are dropped (1: none).
 void read_levels(const Json& value, TaskRecord& record) {
   if (const std::optional<Json> strides = value.find("strides")) {
     check_list("task.strides", *strides);
@@ -143,7 +143,7 @@ int64_t TaskRecord::outputs(size_t labels, const std::array<int32_t, 3>& input) 
   int64_t places = 0;
   for (const int32_t stride : strides)
     places += int64_t((input[1] - 1) / stride + 1) * ((input[2] - 1) / stride + 1);
-  return int64_t(labels + 4) * places; // within 64 bits: a header holds fewer than 2^29 labels
+  return int64_t(labels + 4) * places; // fits in 64 bits: a header holds fewer than 2^29 labels
 }
 
 InputRecord read_input(const Json& value, int32_t time_steps) {
@@ -190,7 +190,8 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
   if (const std::optional<Json> windows = value.find("windows"))
     has_more |= check_pair("windows", *windows, record, INT32_MAX);
   if (const std::optional<Json> shortest = value.find("shortest")) {
-    // The fewest steps of series of unequal lengths, which are not cut into windows; 0 if all have as many.
+    // The minimum number of steps of time series with different lengths, which are not cut into windows; 0 if
+    // all lengths are equal.
     const int64_t fewest = integer_of("input.shortest", *shortest, 0, time_steps);
     const std::optional<Json> windows = value.find("windows");
     require(fewest == 0 || (record.kind == "series" && !(windows && windows->count() > 0)),

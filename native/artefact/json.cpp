@@ -29,8 +29,8 @@ uint32_t hex4(std::string_view text, size_t place) {
   return found;
 }
 
-// Behind "\u" at `place`: a code point, of two escapes where the first one is a high surrogate; `place` moves
-// behind.
+// Return the code point after "\u" at `place`, from two escapes if the first is a high surrogate. Moves
+// `place` after it.
 uint32_t escaped_code_point(std::string_view text, size_t& place) {
   const uint32_t first = hex4(text, place);
   place += 4;
@@ -45,8 +45,7 @@ uint32_t escaped_code_point(std::string_view text, size_t& place) {
   return 0x10000 + ((first - 0xd800) << 10 | (second - 0xdc00));
 }
 
-// Where a number's first digit that is not 0 stands, as a power of ten: to tell what overflows from what
-// vanishes.
+// Return the power of ten of a number's first non-zero digit, which distinguishes overflow from underflow.
 double magnitude(std::string_view text) {
   const size_t e = std::min(text.find_first_of("eE"), text.size());
   const std::string_view mantissa = text.substr(0, e);
@@ -61,7 +60,7 @@ double magnitude(std::string_view text) {
   return exponent + (first < point ? double(point - first) : -double(first - point));
 }
 
-// Of a number in JSON's form, whatever the locale is.
+// Return the double nearest to a JSON number, in any locale.
 double nearest_double(std::string_view text) {
 #if defined(__cpp_lib_to_chars)
   double found = 0;
@@ -70,7 +69,7 @@ double nearest_double(std::string_view text) {
   const double beyond = magnitude(text) > 0 ? std::numeric_limits<double>::infinity() : 0.0;
   return text.front() == '-' ? -beyond : beyond;
 #elif defined(__EMSCRIPTEN__)
-  return std::strtod(std::string(text).c_str(), nullptr); // has the one locale
+  return std::strtod(std::string(text).c_str(), nullptr); // there is only one locale
 #else
   std::istringstream stream{std::string(text)};
   stream.imbue(std::locale::classic());
@@ -116,7 +115,7 @@ private:
     const auto most = size_t(std::clamp<int64_t>(limits_.bytes, 0, PTRDIFF_MAX)) / sizeof(Entry);
     if (entries.size() >= most || entries.size() >= UINT32_MAX - 1)
       throw JsonTooLarge();
-    // a vector that doubles would pass the limit with its copy
+    // a vector that doubles in size could exceed the limit while it is copied
     if (entries.size() == entries.capacity())
       entries.reserve(std::min(most, entries.size() + entries.size() / 2 + 64));
     entries.push_back({uint32_t(place_), 0, 0, 0, kind, false});
@@ -282,12 +281,12 @@ private:
     const std::vector<Entry>& entries = document_.entries_;
     const uint32_t count = entries[object].count;
     std::vector<std::string_view> keys;
-    std::vector<std::string> resolved; // keys that have escapes
+    std::vector<std::string> resolved; // keys with escapes, resolved
     keys.reserve(count);
     uint32_t with_escapes = 0;
     for (uint32_t i = 0, at = object + 1; i < count; ++i, at = entries[at + 1].after)
       with_escapes += entries[at].has_escapes;
-    resolved.reserve(with_escapes); // so that what points into it stays
+    resolved.reserve(with_escapes); // keeps views of its strings valid
     for (uint32_t i = 0, at = object + 1; i < count; ++i, at = entries[at + 1].after)
       if (entries[at].has_escapes)
         keys.push_back(resolved.emplace_back(document_.string_at(at)));

@@ -1,8 +1,8 @@
-// A strict reader of JSON (RFC 8259): UTF-8 without overlong forms or lone surrogates, no key twice in an
-// object, no NaN or infinity, no comma at an end, nothing behind the value, bounded nesting.
+// A strict reader of JSON (RFC 8259). It rejects overlong UTF-8, lone surrogates, duplicate keys, NaN,
+// infinity, trailing commas, text after the value, and nesting beyond the limit.
 //
-// A document is a list of its values in the order of the text, each of 24 bytes beside the text itself; what
-// is within a list or an object follows it, and it says where this ends.
+// A document is a list of its values in the order of the text, 24 bytes each in addition to the text. The
+// content of a list or an object follows its entry, which stores where the content ends.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ public:
   using std::runtime_error::runtime_error;
 };
 
-// Its list of values would take more memory than it may.
+// Thrown if the list of values would exceed the memory limit.
 class JsonTooLarge : public std::runtime_error {
 public:
   JsonTooLarge() : std::runtime_error("the list of values takes more memory than allowed") {}
@@ -30,31 +30,31 @@ enum class JsonKind : uint8_t { kNull, kBoolean, kInteger, kReal, kString, kList
 
 class JsonDocument;
 
-// A value of a document, which outlives it.
+// A value of a document. The document must outlive it.
 class Json {
 public:
   JsonKind kind() const;
   bool is(JsonKind which) const { return kind() == which; }
   bool is_number() const { return is(JsonKind::kInteger) || is(JsonKind::kReal); }
 
-  // Of a list its entries, of an object its members.
+  // The number of entries of a list, or of members of an object.
   size_t count() const;
-  // As it stands in the file.
+  // The text of the value in the file.
   std::string_view text() const;
 
   bool boolean() const;
-  // Of an integer that an int64 holds.
+  // The value of an integer, or none if it does not fit in an int64.
   std::optional<int64_t> integer() const;
-  // The nearest double of a number; infinite where it is beyond the largest one.
+  // The double nearest to a number; infinite if the number is too large.
   double number() const;
-  // Of a string, with its escapes resolved.
+  // The content of a string, with escapes resolved.
   std::string string() const;
 
   // Calls each(value) for the entries of a list.
   template <typename Each> void entries(const Each& each) const;
   // Calls each(key, value) for the members of an object.
   template <typename Each> void members(const Each& each) const;
-  // A member of an object; without one, none.
+  // Return the member of an object with this key, or none.
   std::optional<Json> find(std::string_view key) const;
 
 private:
@@ -67,14 +67,14 @@ private:
 
 struct JsonLimits {
   int depth = 32;
-  size_t digits = 1000;             // of an integer, its sign too
-  int64_t bytes = int64_t(1) << 32; // of the list of values
+  size_t digits = 1000;             // maximum length of an integer, including its sign
+  int64_t bytes = int64_t(1) << 32; // maximum size of the list of values
 };
 
 class JsonDocument {
 public:
-  // `text` outlives the document. Throws `JsonError`, which says where and why, and `JsonTooLarge` beyond
-  // `limits.bytes`.
+  // `text` must outlive the document. Throws `JsonError` with the place and the reason, and `JsonTooLarge` if
+  // the list of values exceeds `limits.bytes`.
   JsonDocument(std::string_view text, const JsonLimits& limits = {});
   JsonDocument(const JsonDocument&) = delete;
   JsonDocument& operator=(const JsonDocument&) = delete;
@@ -86,9 +86,9 @@ private:
   friend class JsonParser;
 
   struct Entry {
-    uint32_t begin, end; // in the text: of a string what is between its quotes
-    uint32_t count;      // of entries or members
-    uint32_t after;      // the value behind this one and what it holds
+    uint32_t begin, end; // range in the text; for a string, without quotes
+    uint32_t count;      // number of entries or members
+    uint32_t after;      // index of the next value after this one and its content
     JsonKind kind;
     bool has_escapes;
   };

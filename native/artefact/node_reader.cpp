@@ -160,7 +160,7 @@ void NodeReader::read() {
   const auto index = int32_t(graph_.nodes.size());
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const auto found = values_.find(inputs_[i]);
-    // value `index` is the last one that stands before this node
+    // value `index` is the last one before this node
     if (found == values_.end() || found->second > index)
       refuse("input " + brief(inputs_[i]) + " is not an earlier value; nodes must be in topological order");
     node_.inputs[i] = found->second;

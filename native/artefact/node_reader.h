@@ -1,4 +1,4 @@
-// A node of a file while it becomes one of the graph: what the ops' `read` is given.
+// Reads a node of a file into the graph; the argument of the ops' `read`.
 #pragma once
 
 #include <array>
@@ -16,12 +16,12 @@
 
 namespace hdlif {
 
-// The number of every value of a graph by its name: 0 is the input, i + 1 what node i gives.
+// The index of each value of a graph by name: 0 is the input, i + 1 the output of node i.
 using Numbers = std::map<std::string, int32_t>;
 
 class NodeReader {
 public:
-  // Reads the references to tensors, and marks those used.
+  // Reads the references to tensors, and marks these tensors as used.
   NodeReader(const Json& entry, const std::string& where, File& file, const Numbers& values, Graph& graph);
 
   const std::string& name() const { return name_; }
@@ -29,7 +29,7 @@ public:
   // Appends the node and the type of its output to the graph; throws `ArtefactError`.
   void read();
 
-  // For `read` of an op; each throws `ArtefactError`, which begins with the node's name.
+  // For `read` of an op. The `ArtefactError`s that these functions throw begin with the node's name.
 
   Node& node() { return node_; }
   // The type of the second input.
@@ -45,29 +45,29 @@ public:
   Json attribute(std::string_view key) const { return *attributes_.find(key); }
   std::string where(std::string_view key) const { return brief(name_) + ": " + std::string(key); }
   int32_t integer(std::string_view key, int32_t least, int32_t most) const;
-  // Two integers below 2^15; `otherwise` where the node leaves them out.
+  // Return two integers below 2^15, or `otherwise` if the node omits them.
   std::array<int32_t, 2> pair(std::string_view key, int32_t least) const;
   std::array<int32_t, 2> pair(std::string_view key, int32_t least, std::array<int32_t, 2> otherwise) const;
-  // The number of the value that an attribute names, of an earlier or a later node.
+  // Return the index of the value that an attribute refers to; its node may come earlier or later.
   int32_t value(std::string_view key) const;
 
   const std::vector<int64_t>& shape(const std::string& role) const { return tensors_.at(role).shape; }
   void check_roles(const std::vector<std::string>& roles) const;
   void set_states(std::vector<std::string> names) { states_ = std::move(names); }
 
-  // Appends a tensor [rows][columns] to the node's rows: one, or at least one for each time step.
+  // Appends a tensor [rows][columns] to the node's rows. It must have one row, or at least one per time step.
   const Rows& read_rows(const std::string& role);
-  // The same, of a column for each channel; or, where it may be shared, of one for all.
+  // As above, and checks that there is one column per channel, or a single column if `may_be_shared`.
   const Rows& read_rows(const std::string& role, int32_t channels, bool may_be_shared);
-  // The window of a kernel, with the stride, padding and dilation that the node has; sets the size of y.
+  // Reads the window of a kernel, with the stride, padding and dilation of the node. Sets the size of y.
   void read_window(const Value& x, Value& y, std::array<int32_t, 2> kernel);
-  // The weights, stored [co][ci][ky][kx] with ci in the group of co, into [ky][kx][ci][co]; sets the channels
-  // of y.
+  // Reads the weights, stored as [co][ci][ky][kx] with ci in the group of co, into [ky][kx][ci][co]. Sets the
+  // channels of y.
   void read_weights(const Value& x, Value& y);
 
 private:
   struct Stored {
-    std::vector<int64_t> shape; // once unpacked
+    std::vector<int64_t> shape; // shape after unpacking
     Buffer bytes;
   };
 
@@ -85,17 +85,17 @@ private:
   std::vector<std::string> states_;
 };
 
-// How a file holds a weight.
+// The encoding of weights in a file.
 struct Encoding {
   const char* name;
-  int bits;     // of an integer, else 0
-  int per_byte; // 5 of ternary ones; 0: float32
+  int bits;     // bits of an integer weight, else 0
+  int per_byte; // weights per byte: 5 for ternary, 0 for float32
 };
 
-// By the attribute of a node; null where it names none.
+// Return the encoding that the attribute of a node selects, or null if it is unknown.
 const Encoding* encoding_of(const Json& attributes);
 
-// The largest code of a sum of `terms` codes, or 0 where it leaves the code range.
+// Return the largest code of a sum of `terms` codes, or 0 if it exceeds the code range.
 inline int32_t summed_code(const Value& x, int64_t terms) {
   const int64_t largest = x.max_code * terms;
   return largest <= kMaxCode ? int32_t(largest) : 0;

@@ -57,8 +57,8 @@ void add_block(State& state, const uint8_t* bytes) {
 
 #if defined(HDLIF_SHA_INSTRUCTIONS)
 
-// The same of several blocks, four rounds at a time. The instructions keep the state's words a..h as (f, e,
-// b, a) and (h, g, d, c), the first one lowest.
+// As above, for several blocks and four rounds at a time. The instructions hold the state's words a..h as (f,
+// e, b, a) and (h, g, d, c), with the first word lowest.
 __attribute__((target("sha,sse4.1"))) void add_blocks(State& state, const uint8_t* bytes, size_t count) {
   const auto words = [](const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); };
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);

@@ -13,7 +13,7 @@ using Digest = std::array<uint8_t, 32>;
 class Sha256 {
 public:
   void add(const void* bytes, size_t count);
-  // Of all that was added; nothing is added behind it.
+  // Return the digest of all added bytes. No more bytes may be added afterwards.
   Digest digest();
 
 private:
@@ -22,11 +22,11 @@ private:
   std::array<uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<uint8_t, 64> rest_{};
-  size_t held_ = 0; // in rest_
+  size_t held_ = 0; // number of bytes in rest_
   uint64_t count_ = 0;
 };
 
-// In 64 lower-case hexadecimal digits.
+// Return a digest as 64 lower-case hexadecimal digits.
 std::string hexadecimal(const Digest& digest);
 
 } // namespace hdlif

@@ -3,7 +3,7 @@
 namespace hdlif {
 namespace {
 
-// The first and the last of runs that are not printable: categories Cc, Cf, Zs, Zl, Zp, Cs, Co and
+// The first and last code points of unprintable ranges: categories Cc, Cf, Zs, Zl, Zp, Cs, Co and
 // noncharacters.
 constexpr uint32_t kUnprintable[][2] = {
     {0x0, 0x1f},        {0x7f, 0xa0},         {0xad, 0xad},       {0x600, 0x605},     {0x61c, 0x61c},

@@ -1,4 +1,4 @@
-// How a file packs weights, byte by byte: docs/contributing/model_format.md.
+// Unpacks weights; docs/contributing/model_format.md describes the bytes.
 #include <cmath>
 #include <cstring>
 
@@ -23,7 +23,7 @@ const Encoding* encoding_of(const Json& attributes) {
   return nullptr;
 }
 
-// Weight i of the file is at(i).
+// Return the weights as [ky][kx][ci][co]; at(i) is weight i of the file.
 template <typename Weight, typename At> std::vector<Weight> NodeReader::laid_out(At at) const {
   const std::vector<int64_t>& shape = tensors_.at("weight").shape;
   const int64_t out = shape[0], in = shape[1], taps = int64_t(node_.window.kernel_y) * node_.window.kernel_x;
@@ -47,8 +47,8 @@ void NodeReader::read_weights(const Value& x, Value& y) {
     refuse("weight has " + std::to_string(stored.shape[1]) + " input channels; the input has " +
            std::to_string(in) + (node_.groups > 1 ? " per group" : ""));
   require(out >= 1, "weight has no output channels");
-  // Events point to their weights with an uint32, counted from the row's first entry; look-up kernels pad the
-  // output channels to a multiple of 16.
+  // Events store the offset of their weights from those of the row's first entry as a uint32. Look-up kernels
+  // pad the output channels to a multiple of 16.
   const int64_t lanes = (out + 15) / 16 * 16, row = int64_t(x.width) * x.channels;
   require(row <= UINT32_MAX / lanes, "an input row has too many products with the output channels");
   node_.max_weight = encoding->bits > 0 ? (1 << (encoding->bits - 1)) - 1 : 1;
@@ -71,7 +71,7 @@ void NodeReader::read_packed(const Buffer& packed, int bits, int per_byte) {
   for (size_t i = 0; i < packed.bytes && is_ternary; ++i)
     require(packed.data[i] <= 242,
             "weight contains a byte above 242, which does not encode five ternary values");
-  if (const int64_t used = entries_of(shape("weight")) % per_byte; used > 0) { // of the last byte
+  if (const int64_t used = entries_of(shape("weight")) % per_byte; used > 0) { // weights in the last byte
     const int last = packed.data[packed.bytes - 1];
     require((is_ternary ? last / kPower[used] : last >> (used * 8 / per_byte)) == 0,
             "the padding of the weight's last byte is not zero");

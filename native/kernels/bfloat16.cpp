@@ -13,14 +13,14 @@ __mmask16 lanes(int64_t count) {
   return __mmask16(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1);
 }
 
-// Sixteen numbers of each, one after the other.
+// Sixteen numbers of each, stored one after another.
 __m512i rounded(__m512 first, __m512 second) {
   return __m512i(_mm512_cvtne2ps_pbh(second, first));
 }
 
 void multiply(const uint16_t* rows, int64_t row_tile, int64_t blocks, const uint16_t* columns, int64_t depth,
               float* sums, int64_t sums_row, bool adds) {
-  // columns that stay in the first cache
+  // columns that fit in the first-level cache
   constexpr int64_t kNear = 12;
   const Tiles tiles;
   const int64_t sums_bytes = sums_row * int64_t(sizeof(float));
@@ -88,7 +88,7 @@ void gather_rows(const uint16_t* pixels, int64_t parts, const int32_t* places, i
   }
 }
 
-// [16][16] to its transpose.
+// Transposes a [16][16] block.
 inline __attribute__((always_inline)) void transpose_16(__m512i* of) {
   __m512i other[16];
   for (int i = 0; i < 16; i += 2) {
@@ -141,7 +141,7 @@ void codes_as_columns(const uint8_t* codes, int64_t stride, const int32_t* place
   for (int64_t i = 0; i < count; i += 2, to += kRow) {
     const uint8_t* first = places[i] == kNoPixel ? zeros : codes + places[i] * stride;
     const uint8_t* second = places[i + 1] == kNoPixel ? zeros : codes + places[i + 1] * stride;
-    // of a small integer as float32 the lower half is 0
+    // the lower half of a small integer as float32 is 0
     const auto widened = [](const uint8_t* from) {
       const __m128i some = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
       return _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(some)));

@@ -1,17 +1,17 @@
-// Products of matrices in bfloat16 on the tiles of AMX, and what lays their factors as tiles.
+// Matrix products in bfloat16 on AMX tiles, and functions that lay out their factors as tiles.
 #pragma once
 
 #include <cstdint>
 
 namespace hdlif {
 
-// Numbers of a tile's row, and of a tile.
+// Numbers per tile row, and per tile.
 constexpr int kBfloatDepth = 32, kBfloatTile = 16 * kBfloatDepth;
 
 // Rows and columns of a product of two tiles by two.
 constexpr int kBfloatBlock = 32;
 
-// A place that is no pixel: its numbers are 0.
+// A position outside the map; its numbers are 0.
 constexpr int32_t kNoPixel = -1;
 
 // Numbers are bfloat16, as their 16 bits; float32 is rounded to the nearest one, ties to even. A factor of
@@ -40,7 +40,7 @@ struct BfloatKernels {
   // bytes beyond the last weight.
   void (*weights_as_columns)(const int8_t* weights, int64_t stride, int32_t out, int32_t in, int32_t taps,
                              uint16_t* to, const int64_t* offsets);
-  // to = sums where live is not 0, else 0; everywhere, if it is null.
+  // to = sums where `live` is not 0, else 0. If `live` is null, to = sums everywhere.
   void (*write_live)(const float* sums, const uint8_t* live, int32_t count, float* to);
 };
 

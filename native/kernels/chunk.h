@@ -11,9 +11,9 @@
 
 namespace hdlif {
 
-// In the order of hdlif.graph.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. `smaller` and
-// `larger` are no number where an operand is none, `smaller_number` and `larger_number` then the other
-// operand; select is the second operand where the first is not 0, else the third.
+// In the order of hdlif.graph.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. If an operand is
+// NaN, `smaller` and `larger` give NaN, and `smaller_number` and `larger_number` give the other operand.
+// `select` gives the second operand if the first is not 0, else the third.
 enum class ChunkOperation : int32_t {
   kConstant,
   kAdd,
@@ -37,7 +37,7 @@ enum class ChunkOperation : int32_t {
 struct ChunkInstruction {
   ChunkOperation operation;
   int32_t operands[3];
-  double value; // of a constant
+  double value; // value of a constant
 };
 
 // How the entries of a stream are stored: as they are computed, as truth values, eight a byte from its lowest
@@ -46,14 +46,14 @@ struct ChunkInstruction {
 enum class StreamEncoding : int32_t { kValues, kBits, kBytes, kCodes, kCount };
 
 struct Stream {
-  int32_t source; // of a result, its register
+  int32_t source; // the register of a result
   StreamEncoding encoding;
 };
 
 struct ChunkProgram {
   const Stream *streams, *results;
   const ChunkInstruction* instructions;
-  const int32_t *after, *summed; // registers: what each state becomes, and what is summed
+  const int32_t *after, *summed; // registers: the new value of each state, and the values to sum
   int32_t stream_count, state_count, row_count, instruction_count, result_count, sum_count;
 
   int32_t first_row() const { return stream_count + state_count; }
@@ -61,7 +61,7 @@ struct ChunkProgram {
   int32_t registers() const { return first() + instruction_count; }
 };
 
-// Entry i has column (i / inner) % columns.
+// Entry i is in column (i / inner) % columns.
 struct Columns {
   int64_t columns, inner;
 };
@@ -75,16 +75,16 @@ struct ChunkRun {
   const int64_t* rows;              // [row][step]
   const Columns* row_columns;
   const int64_t *before, *after; // [state]
-  const int64_t* sum_rows;       // [sum][step]: to which row of its sums a step belongs
+  const int64_t* sum_rows;       // [sum][step]: the row of its sums that a step is added to
   const Columns* sum_columns;
 };
 
 constexpr int32_t kMaxChunkRegisters = 1024;
-// Entries that a program takes at once, so that its registers stay in the cache; a multiple of eight.
+// Entries that a program computes at once, so its registers stay in the cache; a multiple of eight.
 constexpr int32_t kChunkBlock = 256;
 
-// Entries begin <= i < end, all steps of them. `scratch` has room for chunk_scratch() numbers; `sums` are, of
-// each sum, [row][column], to which is added. Whether all codes are in 0..255.
+// Computes all steps of entries begin <= i < end. `scratch` has room for chunk_scratch() numbers. Sums are
+// added to `sums`, [row][column] for each sum. Returns whether all codes are in 0..255.
 template <typename Real>
 using ChunkKernel = bool (*)(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int64_t end,
                              Real* scratch, double* const* sums);

@@ -25,7 +25,7 @@ extern const BfloatKernels kBfloatKernels;
 
 namespace {
 
-// Whether Linux lets this process use tiles: it keeps them only for those that ask.
+// Requests tiles from Linux, which saves them only for processes that request it; returns whether it agrees.
 bool may_use_tiles() {
   constexpr long kAskForState = 0x1023, kTileData = 18;
   static const bool may = syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
@@ -57,7 +57,7 @@ int available_kernels(const Kernels** tables, int room) {
       tables[count++] = &table;
   };
 #if defined(__wasm_simd128__)
-  offer(kKernels_wasm_simd128, true); // the module runs on no machine that lacks it
+  offer(kKernels_wasm_simd128, true); // the module runs only on machines with SIMD
 #else
   offer(kKernels_scalar, true);
 #endif

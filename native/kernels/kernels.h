@@ -17,10 +17,10 @@ struct ConvShape {
   int32_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x;
   int32_t max_code;                       // largest code of the input; 0 for float input
   int32_t max_weight;                     // largest magnitude of an integer weight
-  int32_t dilation_y = 1, dilation_x = 1; // from one tap of the kernel to the next
-  int32_t groups = 1;                     // of channels; only those of its group enter an output channel
+  int32_t dilation_y = 1, dilation_x = 1; // distance between neighbouring taps of the kernel
+  int32_t groups = 1; // groups of channels; an output channel reads only input channels of its group
 
-  // Output channels that the weights of an event have room for, which those behind the last one fill.
+  // The number of output channels that the weights of an event are padded to.
   int32_t lanes() const { return (out_channels + 15) / 16 * 16; }
 };
 
@@ -38,8 +38,8 @@ struct FloatEvent {
 };
 struct UnitEvent {
   uint32_t offset;
-  uint16_t entry; // where the unit's products begin in the table
-  uint16_t bound; // no product is larger
+  uint16_t entry; // offset of the unit's products in the table
+  uint16_t bound; // upper bound of the products' magnitudes
 };
 
 // The events of one input row; those of pixel x are starts[x] <= i < starts[x + 1].
@@ -62,7 +62,7 @@ struct LookupForm {
 constexpr int kTableEntryBits = 4;
 constexpr int kTableEntry = 1 << kTableEntryBits;
 
-// Where no processor has tiles, what only they need is not compiled.
+// Code that only tiles need is not compiled for architectures without them.
 #if defined(__wasm__)
 constexpr bool kMayHaveTiles = false;
 #else
@@ -94,16 +94,16 @@ struct TileWeights {
 // y[channel] of each row = the sum of code * weight, an exact int32, rounded to float32 once.
 using TileKernel = void (*)(const TileRows& rows, const TileWeights& weights, float* y, int32_t channels);
 
-// Output channels that the dense kernels sum together.
+// The number of output channels that the dense kernels sum together.
 constexpr int kDenseBlock = 16;
 
-// Output channels whose gradients lie together.
+// The number of output channels whose gradients are stored together.
 constexpr int kGradientBlock = 32;
 
-// Output pixels of a tile of Winograd's convolution, in rows and in columns.
+// Output pixels per tile of Winograd's convolution, in rows and in columns.
 constexpr int kWinogradTile = 4;
 
-// One entry for all channels (columns == 1), or one for each.
+// One entry for all channels (columns == 1), or one per channel.
 struct Row {
   const float* data;
   int32_t columns;
@@ -111,23 +111,23 @@ struct Row {
 
 struct Reset {
   bool hard;
-  float potential; // after a hard reset
+  float potential; // potential after a hard reset
 };
 
-// What follows a sum in one pass: affine, addition, a neuron and its quantiser, each as the op of that name
-// below.
+// Ops that follow a sum in one pass: affine, addition, a neuron and its quantiser; see the kernels of these
+// names below.
 struct Firing {
   const float *scale = nullptr, *shift = nullptr; // null: no affine
   const float* addend = nullptr;                  // null: no addition
-  float* current = nullptr;                       // gets what the neuron gets; null: nobody else reads it
+  float* current = nullptr;                       // receives the neuron's input; null: not needed
   float* potential = nullptr;                     // null: the neuron is parallel, and has no leak
   Row leak{nullptr, 1}, threshold{nullptr, 1}, inverse_step{nullptr, 1};
   float offset = 0, largest = 0;
 };
 
-// Operations on registers, in the order of hdlif.graph.equations.program.OPERATIONS. Comparisons give 1 or 0;
-// minimum is b where b < a, else a, and maximum b where b > a, else a; select is a where the first operand is
-// not 0, else b.
+// Operations on registers, in the order of hdlif.graph.equations.program.OPERATIONS. Comparisons give 1 or 0.
+// `minimum` is b if b < a, else a; `maximum` is b if b > a, else a; `select` is a if the first operand is not
+// 0, else b.
 enum class Operation : int32_t {
   kConstant,
   kAdd,
@@ -143,7 +143,8 @@ enum class Operation : int32_t {
   kStep,
   kSelect,
   kCount,
-  // Several at once, which no file has: a * b + c with both roundings; max(0, a - b); min(value, floor(a)).
+  // Combined operations, which files do not contain: a * b + c with both roundings; max(0, a - b); min(value,
+  // floor(a)).
   kMultiplyAdd,
   kSurplus,
   kFloorBelow
@@ -152,29 +153,29 @@ enum class Operation : int32_t {
 struct Instruction {
   Operation operation;
   int32_t operands[3];
-  float value; // of a constant, and of kFloorBelow
+  float value; // value of a constant, or of kFloorBelow
 };
 
-// A step of an equation, as a kernel sees it: registers are the inputs, the states, the rows, and one for
-// each instruction.
+// A step of an equation for a kernel. Registers are the inputs, the states, the rows, and one per
+// instruction.
 struct EquationStep {
   const Row* rows;
   const Instruction* instructions;
   const int32_t *after,
-      *kept; // registers: what each state becomes, and what is written out beside the result
+      *kept; // registers: the new value of each state, and the values written in addition to the result
   int32_t inputs, states, row_count, instruction_count, kept_count, result;
 
   int32_t first_row() const { return inputs + states; }
   int32_t first() const { return first_row() + row_count; } // the register of the first instruction
 };
 
-// Of the equation of one neuron, and what its neighbours in a chain may add to it.
+// Limits of the equation of one neuron, and of the additions by its neighbours in a chain.
 constexpr int32_t kMaxStates = 16, kMaxEquationRows = 64, kMaxInstructions = 256;
 constexpr int32_t kMaxInputs = 8, kMoreRows = 16, kMoreInstructions = 64;
 constexpr int32_t kMaxRegisters =
     kMaxInputs + kMaxStates + kMaxEquationRows + kMoreRows + kMaxInstructions + kMoreInstructions;
 
-// Entries that an equation takes at once, so that its registers stay in the cache.
+// Entries that an equation computes at once, so its registers stay in the cache.
 constexpr int32_t kEquationBlock = 256;
 
 struct PoolShape {
@@ -196,12 +197,13 @@ struct Kernels {
                              FloatEvent* events, int32_t* starts);
   void (*gather_floats)(const float* row, int32_t width, int32_t channels, int32_t stride, FloatEvent* events,
                         int32_t* starts);
-  // Of units, those that differ from `before`, the row at the step before; from 0 where `before` is null.
+  // For units: gathers those that differ from `before`, the row at the previous step, or from 0 if `before`
+  // is null.
   void (*gather_units)(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& shape,
                        const LookupForm& form, UnitEvent* events, int32_t* starts);
-  // How many codes of a row differ from the row before, less how many are not zero.
+  // The number of codes of a row that differ from `before`, minus the number of codes that are not zero.
   int64_t (*excess_of_changes)(const uint8_t* row, const uint8_t* before, int64_t count);
-  // How many codes of a row are not zero.
+  // The number of codes of a row that are not zero.
   int64_t (*live_codes)(const uint8_t* row, int64_t count);
 
   // Weights lie [ky][kx][ci][lane], lanes() output channels.
@@ -224,12 +226,12 @@ struct Kernels {
   void (*dense_codes)(const uint8_t* const* rows, const int8_t* weights, int32_t quads, float* y,
                       const ConvShape& shape);
   int32_t dense_code_lanes;
-  // In int32, by instructions of "avx512vnni", which the machine must have.
+  // In int32, with "avx512vnni" instructions, which the machine must support.
   void (*dense_codes_vnni)(const uint8_t* const* rows, const int8_t* weights, int32_t quads, float* y,
                            const ConvShape& shape);
-  // The same sums with every product, on tiles; null where there are none.
+  // The same sums with every product, on tiles; null without tiles.
   TileKernel sum_tiles;
-  // Products in bfloat16, on tiles; null where there are none.
+  // Products in bfloat16, on tiles; null without such tiles.
   const BfloatKernels* bfloat16;
   // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x
   // = 0 changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
@@ -251,7 +253,7 @@ struct Kernels {
   void (*grouped_row_of_codes_low_bit)(const uint8_t* const* rows, const int8_t* weights, float* y,
                                        const ConvShape& shape);
 
-  // Ops that treat each entry by itself. Inputs and outputs do not overlap; a potential is updated in place.
+  // Elementwise ops. Inputs and outputs do not overlap; a potential is updated in place.
 
   // y = x * scale + shift
   void (*affine)(const float* x, float* y, const float* scale, const float* shift, int64_t pixels,
@@ -269,7 +271,7 @@ struct Kernels {
                    int32_t channels);
   // affine, add, hd_lif or parallel, quantise
   void (*fire)(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels);
-  // The same where pixels are steps of one pixel, whose potential passes from one to the next.
+  // As above, but the pixels are successive steps of one pixel with one potential.
   void (*hd_lif_over_time)(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t steps,
                            int32_t channels);
   void (*lif_over_time)(const float* x, float* potential, uint8_t* y, Row leak, Row threshold, Reset reset,
@@ -283,7 +285,7 @@ struct Kernels {
                    int32_t channels);
   // z = x + y
   void (*add)(const float* x, const float* y, float* z, int64_t count);
-  // codes as float32, exact
+  // Converts codes to float32, exactly.
   void (*widen)(const uint8_t* x, float* y, int64_t count);
   // y = x * sigmoid(bias + sum over j of weight[j] * a[c + j - (kernel - 1) / 2]) of one map, a = mean of x
   // over the pixels, 0 beyond the channels; j ascending, products before sums. `scratch` has room for 2 *
@@ -358,7 +360,7 @@ struct Kernels {
                             int64_t b_row, int64_t count, float* c, int64_t c_row, bool adds);
   int32_t winograd_panel;
 
-  // Training; see chunk.h.
+  // For training; see chunk.h.
   ChunkKernel<float> chunk_of_floats;
   ChunkKernel<double> chunk_of_doubles;
 };

@@ -1,5 +1,5 @@
-// What an x86-64 processor offers, and its system keeps. Asked here, for what compilers offer to ask it with
-// needs a library that some of them do not link, or answer "nothing" with.
+// The features of an x86-64 processor whose registers the operating system saves. Detected here, because the
+// built-in functions of compilers need a library that some do not link, or report no features.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,11 @@ namespace hdlif {
 
 struct Processor {
   bool avx2 = false;     // with FMA and both BMI
-  bool avx512 = false;   // the same, and F, BW, VL and DQ
-  bool vnni = false;     // of AVX-512
-  bool amx = false;      // on int8, with AVX-512; a process has to ask for it
-  bool amx_bf16 = false; // on bfloat16 as well, with the instructions of AVX-512 that round to it
-  bool sha = false;      // that of SHA-256, with SSE 4.1
+  bool avx512 = false;   // AVX2 as above, and F, BW, VL and DQ
+  bool vnni = false;     // the VNNI instructions of AVX-512
+  bool amx = false;      // on int8, with AVX-512; a process must request it
+  bool amx_bf16 = false; // also on bfloat16, with the AVX-512 instructions that round to bfloat16
+  bool sha = false;      // the SHA-256 instructions, with SSE 4.1
 };
 
 inline Processor processor() {
@@ -35,7 +35,7 @@ inline Processor processor() {
   };
   Processor found;
   const Registers basic = cpuid(1);
-  if (cpuid(0).a < 7 || !has(basic.c, {12, 27})) // FMA, and a system that says what it keeps
+  if (cpuid(0).a < 7 || !has(basic.c, {12, 27})) // FMA, and OSXSAVE, which allows xgetbv
     return found;
   uint32_t kept, upper;
   asm volatile("xgetbv" : "=a"(kept), "=d"(upper) : "c"(0));

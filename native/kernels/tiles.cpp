@@ -11,7 +11,7 @@ namespace {
 constexpr int kRows = kTileRows, kLanes = kTileLanes, kDepth = kTileDepth;
 constexpr int kTileBytes = kRows * kDepth;
 
-// A tile of weights -1, 0 and 1, of which a byte has four.
+// A tile of weights -1, 0 and 1, four per byte.
 inline __attribute__((always_inline)) void unpack(const uint8_t* packed, int8_t* tile) {
   const __m512i low_pair =
       _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 0, -1, 0, 1, 0, -1, 0, 1, 0, -1, 0, 1, 0, -1));
@@ -29,7 +29,7 @@ inline __attribute__((always_inline)) void unpack(const uint8_t* packed, int8_t*
   }
 }
 
-// Sums [row][2 * lane] of two tiles of codes, on their way to y.
+// Sums [row][2 * lane] of two tiles of codes, before they are written to y.
 struct Sums {
   alignas(64) int32_t of[2 * kRows][2 * kLanes];
 };

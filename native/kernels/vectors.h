@@ -19,7 +19,7 @@
 namespace hdlif {
 namespace {
 
-// A register of float32.
+// A vector register of float32.
 #if defined(__AVX512F__)
 constexpr int kFloats = 16;
 #elif defined(__AVX2__)
@@ -52,7 +52,7 @@ inline void set(float* to, Floats values) {
   *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
-// The sum of the lanes: halves are added to each other until one is left.
+// The sum of the lanes: adds halves to each other until one lane remains.
 inline float sum_of_halves(Floats values) {
 #if defined(__AVX2__)
 #if defined(__AVX512F__)
@@ -102,7 +102,7 @@ inline float floors(float value) {
   return __builtin_floorf(value);
 }
 
-// Integers in 0..255, as bytes.
+// Converts integers in 0..255 to bytes.
 inline void set_codes(uint8_t* to, Integers values) {
 #if defined(__AVX512F__)
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(__m512i(values)));
@@ -143,7 +143,7 @@ inline Floats add_product(Floats total, float x, Floats weight) {
   return total + x * weight;
 }
 
-// The same with one rounding where the machine has that, else with two.
+// As above, with one rounding if the machine supports it, else with two.
 inline Floats multiply_add(Floats total, float x, Floats weight) {
 #if defined(__AVX512F__)
   return _mm512_fmadd_ps(_mm512_set1_ps(x), weight, total);

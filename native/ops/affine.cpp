@@ -18,7 +18,7 @@ bool is_identity(const RowContext& c, int32_t n) {
          rows[std::min<size_t>(size_t(c.t()), rows.size() - 1)];
 }
 
-// y = x * scale + shift; where that changes no bit, x itself.
+// y = x * scale + shift, or x itself if this changes no bit.
 void compute(RowContext& c, int32_t n) {
   const Node& node = c.graph.nodes[n];
   const Value& out = c.type(n + 1);

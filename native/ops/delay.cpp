@@ -4,7 +4,7 @@
 namespace hdlif {
 namespace {
 
-// Its input says the shape alone.
+// The input determines only the shape.
 void read(NodeReader& n, const Value&, Value& y) {
   n.node().source = n.value("source");
   n.set_states({"delayed"});
@@ -12,7 +12,8 @@ void read(NodeReader& n, const Value&, Value& y) {
   y.constant = false;
 }
 
-// What the state holds: of codes as codes. The session takes the source's value into it after the step.
+// Outputs the state, as codes if the output has codes. The session copies the source's value into the state
+// after the step.
 void compute(RowContext& c, int32_t n) {
   const Value& out = c.type(n + 1);
   const int64_t count = int64_t(out.width) * out.channels;
@@ -28,7 +29,7 @@ void compute(RowContext& c, int32_t n) {
 
 void codes_of_state(const float* state, uint8_t* codes, const Value& type) {
   const int64_t count = int64_t(type.width) * type.channels;
-  for (int64_t i = 0; i < count; ++i) // a state that a caller made may hold anything
+  for (int64_t i = 0; i < count; ++i) // a state from a caller may contain any values
     codes[i] = uint8_t(int32_t(state[i] > 0 ? std::min(state[i], float(type.max_code)) : 0.0f));
 }
 

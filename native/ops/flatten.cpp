@@ -15,7 +15,7 @@ RowWork work(const Node&, const Value& in, const Value&) {
   return {0, kEntryWork * double(in.size()), 0};
 }
 
-// Channel-major, where maps are [pixel][channel].
+// Writes channel-major order, whereas maps are [pixel][channel].
 void compute(RowContext& c, int32_t n) {
   const int32_t input = c.graph.nodes[n].inputs[0];
   const Value& in = c.type(input);

@@ -46,7 +46,7 @@ void compute(RowContext& c, int32_t n) {
 
 } // namespace
 
-// A gate of a channel is known when all rows of its map are: a stage of its own begins here.
+// A gate per channel is known only after all rows of its map, so a new stage begins here.
 const OpForm kGateForm = [] {
   OpForm form{};
   form.name = "gate";

@@ -8,7 +8,7 @@
 namespace hdlif {
 namespace {
 
-// Events of a pixel, at most.
+// The maximum number of events of a pixel.
 int64_t entries_of_pixel(const Layer& layer, const Taps* taps) {
   const int64_t entries = layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels;
   return taps != nullptr ? entries / taps->count : entries;
@@ -28,7 +28,7 @@ struct EventRoom {
     rows = taps == nullptr ? layer.rows() * steps : 1;
   }
 
-  // Whether it has no events.
+  // Whether the layer reads input rows directly, without events.
   static bool reads_rows(const Layer& layer) {
     return layer.sum == Sum::kDense || layer.sum == Sum::kGrouped;
   }
@@ -55,7 +55,7 @@ struct InTime {
       : are_rows(steps == 1), first(are_rows ? 0 : -taps.reach()), shape(layer.shape), form(layer.form) {
     shape.in_channels = layer.shape.in_channels / taps.count;
     shape.stride_y = shape.stride_x =
-        1; // that of a map of one pixel leads nowhere, and steps are all computed
+        1; // the stride of a map of one pixel has no effect, and all steps are computed
     if (form.per_unit > 0)
       form.units = shape.in_channels / form.per_unit;
     if (are_rows) {
@@ -70,7 +70,7 @@ struct InTime {
   }
 };
 
-// A gathering of single entries.
+// Gathers single entries.
 template <typename In, typename Event>
 auto entries_by(const ConvShape& s, void (*gather)(const In*, int32_t, int32_t, int32_t, Event*, int32_t*)) {
   return [&s, gather](const In* row, Event* events, int32_t* starts) {
@@ -160,7 +160,7 @@ public:
       c_.tiles.reset();
     if (!c_.tiles || layer_.sum != Sum::kUnits)
       return c_.tiles.has_value();
-    // measured: of 64 sums that are looked up at once, and of an entry of the output
+    // measured, for 64 sums that are looked up at once and for an entry of the output
     constexpr double kLookup = 1.1, kEntry = 1.2;
     const double entries = double(rows * steps * shape_.out_width) * shape_.out_channels;
     const double spare = c_.tiles->cycles(rows) - entries * kEntry;
@@ -232,7 +232,7 @@ public:
     });
   }
 
-  // Calls sum(rows, part, y) with the input rows under the kernel themselves.
+  // Calls sum(rows, part, y) with the input rows under the kernel, without gathering events.
   template <typename In, typename Kernel> void sum_rows(const Kernel& sum) {
     float* y = floats(c_.output_row(c_.stage.root + 1));
     const In** rows = reinterpret_cast<const In**>(c_.memory.events.data());
@@ -257,7 +257,7 @@ public:
   bool adds_changes() {
     if (taps_ != nullptr || c_.step == 0 || c_.plan.leading(c_.input_of_root(), c_.chunk) == 1)
       return false;
-    if (!c_.is_gathered) { // decided once for all rows whose events are gathered one after the other
+    if (!c_.is_gathered) { // decided once for all rows whose events are gathered successively
       const ConvShape& s = shape_;
       const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = bottom_of_field(s);
       const uint8_t* row = c_.in_slot(c_.input_of_root(), c_.image_of_root(), top);
@@ -300,7 +300,7 @@ public:
     return list;
   }
 
-  // In time: the row of frames or, of a single step, the frame under a tap.
+  // In time: the row of frames or, for a single step, the frame under a tap.
   template <typename In> const In* frame(int32_t tap) const {
     const int64_t at = in_time_->first - int64_t(tap) * taps_->dilation;
     return reinterpret_cast<const In*>(c_.in_slot(taps_->source, 0, 0) + at * c_.frame_bytes(taps_->source));
@@ -330,7 +330,7 @@ public:
     return std::min(top_of_field(s) + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }
 
-  // Where the field of the output row above ends.
+  // The end of the receptive field of the output row above.
   int32_t bottom_before(const ConvShape& s) const {
     return std::min(top_of_field(s) - s.stride_y + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }

@@ -26,7 +26,7 @@ RowWork work(const Node& node, const Value&, const Value& out) {
   return {0, kEntryWork * out.width * out.channels * each, 0};
 }
 
-// Its instructions, whose registers are those of the node's own equation.
+// Appends the instructions of the node's equation, with their registers renumbered.
 int32_t compose(const Node& node, const Value&, const int32_t* inputs, Composer& composer) {
   const Equation& equation = *node.equation;
   std::vector<int32_t> names{inputs[0]};

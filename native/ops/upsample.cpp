@@ -31,7 +31,7 @@ void compute(RowContext& c, int32_t n) {
 
 } // namespace
 
-// Its factors stand in the fields of a kernel.
+// The factors are stored in the kernel fields of the window.
 const OpForm kUpsampleForm = [] {
   OpForm form{};
   form.name = "upsample";

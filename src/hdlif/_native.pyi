@@ -7,44 +7,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 def instruction_sets() -> list[str]:
-    """What was compiled in and runs on this machine, the best last."""
+    """Return the compiled-in instruction sets that this machine supports, the best last."""
 
 def check_artefact(content: bytes) -> None:
-    """ArtefactError: a byte or a field of a model file breaks the format."""
+    """Check the content of a model file; raise ArtefactError if it breaks the format."""
 
 class Network:
     graph: str
-    """The JSON of the file."""
+    """The JSON of the model file."""
     digest: str
-    """That the file states, in hexadecimal."""
+    """The digest stored in the file, in hexadecimal."""
     values: list[tuple[str, list[int], int, bool]]
-    """Of the input and each node: name, shape without batch, largest code or 0, and whether it is constant in time."""
+    """For the input and each node: name, shape without batch, largest code or 0, and whether it is constant in time."""
     states: list[tuple[str, int]]
-    """Name, and the number of the value whose shape it has."""
+    """For each state: name, and the index of the value with the same shape."""
     instructions: str
     passes: list[tuple[str, list[int]]]
-    """The kernel that computes each pass, and its nodes."""
+    """For each pass: the name of its kernel, and its nodes."""
     weight_bytes: int
     working_bytes: int
     sequence_bytes: int
-    """Of what a `Sequence` holds."""
+    """The size of the state of a `Sequence`."""
     def __init__(
         self, content: bytes, threads: int, instructions: str, max_bytes: int = ..., max_operations: int = ...
     ) -> None:
-        """ArtefactError: the content of a model file breaks the format. LimitError: it takes more than a limit."""
+        """Raise ArtefactError if the content breaks the model file format, LimitError if it exceeds a limit."""
 
     def cost(
         self, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool
     ) -> tuple[int, float]:
-        """Bytes of the weights and the working memory of a run, and an upper bound of its products of a layer.
+        """Return the bytes of weights and working memory of a run, and an upper bound of its operations.
 
-        `owns_potentials`: it is given none.
+        `owns_potentials`: the run gets no potentials from the caller.
         """
 
     def check(
         self, batch: int, steps: int, is_static: bool, keeps_all: bool = False, gives_state: bool = False
     ) -> None:
-        """LimitError: a run, with the arrays of its results, takes more than a limit."""
+        """Raise LimitError if a run, including the arrays of its results, exceeds a limit."""
 
     def run(
         self,
@@ -64,30 +64,30 @@ class Network:
     ) -> None: ...
 
 class Sequence:
-    """HdlifError: another thread is within a call. StateError: a call before was interrupted."""
+    """A sequence of calls. HdlifError: another thread is in a call. StateError: an earlier call was interrupted."""
 
     t: int
-    """The steps that it has seen; -1 where a call was interrupted."""
+    """The number of steps so far; -1 if a call was interrupted."""
     sums: bytes
-    """Float32, of the outputs of all steps, where the answer is read off their mean; else zeros."""
+    """Float32 sums of the outputs of all steps if predictions use their mean; else zeros."""
     def __init__(self, network: Network) -> None: ...
     def advance(self, x: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
-        """x [C, H, W] or [K, C, H, W]."""
+        """Compute the next steps from x [C, H, W] or [K, C, H, W]."""
 
     def give(self, to: Several[NDArray[np.float32]]) -> None:
-        """Its potentials, [1, H, W, C] each."""
+        """Copy the potentials, [1, H, W, C] each, to the arrays."""
 
     def take(self, from_: Several[NDArray[np.float32]], t: int) -> None: ...
     def save(self) -> bytes:
-        """Its state as `hdlif.h` describes it."""
+        """Return the state in the byte format of `hdlif.h`."""
 
     def load(self, state: bytes) -> None:
-        """StateError: the bytes are no state of the network."""
+        """Restore a saved state; raise StateError if the bytes are not a state of this network."""
 
 class LowBitConv:
     """A convolution of a batch of codes by low-bit weights; see native/training/low_bit_conv.h.
 
-    Tensors are given by their addresses, which are taken as they are.
+    Tensors are passed as addresses, which are not checked.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class LowBitConv:
         instruction_set: str = "",
         most_events: float = -1.0,
     ) -> None:
-        """Fills the scale of each output channel.
+        """Write the scale of each output channel.
 
-        No code is skipped in an image, or a part of it, where more than a share `most_events` is not 0; below 0, a
-        share that suits.
+        Codes of 0 are not skipped in images, or parts of them, in which a fraction of more than `most_events` is not 0.
+        A negative `most_events` selects a suitable fraction.
 
-        ValueError: a size is none of a convolution, or this machine has no such instruction set.
+        ValueError: a size is not valid for a convolution, or this machine does not support the instruction set.
         """
 
     def forward(
@@ -124,14 +124,14 @@ class LowBitConv:
         squares: int,
         threads: int,
     ) -> None:
-        """y = scale * the sums, [images, out, out, channels]; the sums where the address of the scale is 0.
+        """Compute y = scale * sums, [images, out, out, channels]; y = sums if the address of the scale is 0.
 
-        And of each group of images what the sums and their squares add up to, [group, channels] of float64, where those
-        addresses are not 0.
+        If the addresses of `totals` and `squares` are not 0, also compute the totals of the sums and of their squares
+        for each group of images, as float64 [group, channels].
         """
 
     def sums_squares(self, group: int) -> bool:
-        """Whether the squares of the sums of so many images add up to at most 2^53, whatever the codes are."""
+        """Return whether the squared sums of this many images add up to at most 2^53 for any codes."""
 
     def backward(
         self,
@@ -145,10 +145,10 @@ class LowBitConv:
         input_gradient: int,
         threads: int,
     ) -> None:
-        """The gradients whose addresses are not 0."""
+        """Compute the gradients whose addresses are not 0."""
 
     def multiplies_bfloat16(self) -> bool:
-        """Whether tiles multiply bfloat16 here, and the channels fill them."""
+        """Return whether this machine multiplies bfloat16 on tiles, and the channels fill the tiles."""
 
     def backward_in_bfloat16(
         self,
@@ -162,21 +162,21 @@ class LowBitConv:
         input_gradient: int,
         threads: int,
     ) -> None:
-        """The same from dy in bfloat16, at every input where the address `live` is 0. Only if `multiplies_bfloat16`."""
+        """As `backward`, from dy in bfloat16, at every input if `live` is 0. Requires `multiplies_bfloat16`."""
 
 def set_parallel(function: int) -> None:
-    """Have loops of training shared out by GOMP_parallel at this address; 0: by threads of this library's own."""
+    """Run loops of training with GOMP_parallel at this address; 0: with this library's own threads."""
 
 def count_events(codes: int, count: int, threads: int) -> int:
-    """How many codes are not 0."""
+    """Return the number of codes that are not 0."""
 
 def pool_codes(
     codes: int, images: int, size: tuple[int, int], channels: int, window: tuple[int, int], sums: int, threads: int
 ) -> None:
-    """Sums over windows that lie side by side, of maps [images, size, channels]; see native/training/spike_codes.h."""
+    """Sum maps [images, size, channels] over adjacent windows; see native/training/spike_codes.h."""
 
 def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> bool:
-    """Weights of 1.5 bits, as `functional.ternarize_weight` gives them; whether none of them is 1 or more."""
+    """Write weights as `functional.ternarize_weight` does; return whether all input magnitudes are below 1."""
 
 def quantise_surpluses(
     surplus: int,
@@ -190,7 +190,7 @@ def quantise_surpluses(
     live: int,
     threads: int,
 ) -> bool:
-    """Codes, and spikes and where surpluses are above 0 where their addresses are not 0; False: one is no surplus."""
+    """Quantise surpluses (`spikes` and `live` may be 0); return False if a surplus is negative or NaN."""
 
 def batch_moments(
     maps: int,
@@ -204,7 +204,7 @@ def batch_moments(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """Sums of a batch, and of its squares, by channel, of each group of so many images.
+    """Compute the sums of a batch and of its squares, per channel and per group of `group` images.
 
     See native/training/batch_norm.h.
     """
@@ -228,7 +228,7 @@ def batch_norm_rows(
     shift: int,
     slope: int,
 ) -> None:
-    """What normalises each group; see native/training/batch_norm.h. An address of 0 is nothing."""
+    """Compute the normalisation of each group; see native/training/batch_norm.h. An address of 0 is no array."""
 
 def batch_norm_gradients(
     mean: int,
@@ -244,7 +244,7 @@ def batch_norm_gradients(
     x_shift: int,
     x_slope: int,
 ) -> None:
-    """Gradients of weight, bias and statistics from those of the rows; see native/training/batch_norm.h."""
+    """Compute gradients of weight, bias and statistics from row gradients; see native/training/batch_norm.h."""
 
 def normalise(
     x: int,
@@ -262,7 +262,7 @@ def normalise(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """y = scale * (x - mean) + shift, plus other maps if their address is not 0; see native/training/batch_norm.h."""
+    """Compute y = scale * (x - mean) + shift (+ plus, if its address is not 0); see native/training/batch_norm.h."""
 
 def sum_row_gradients(
     gradient: int,
@@ -278,7 +278,7 @@ def sum_row_gradients(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """The gradients of the rows from that of normalised maps; see native/training/batch_norm.h."""
+    """Compute the gradients of the rows from the gradient of normalised maps; see native/training/batch_norm.h."""
 
 def maps_gradient(
     gradient: int,
@@ -308,7 +308,7 @@ def winograd_convolve(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """A convolution of 3x3, or the gradient of its input; see native/training/winograd.h. Channels are (out, in)."""
+    """Compute a 3x3 convolution or its input gradient; see native/training/winograd.h. Channels are (out, in)."""
 
 def winograd_kernel_gradient(
     x: int,
@@ -320,7 +320,7 @@ def winograd_kernel_gradient(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """The gradient of the kernels of a convolution of 3x3; see native/training/winograd.h. Channels are (out, in)."""
+    """Compute the kernel gradient of a 3x3 convolution; see native/training/winograd.h. Channels are (out, in)."""
 
 class Chunk:
     """A program over a chunk of steps (`hdlif.graph.equations.chunk_program`)."""
@@ -334,12 +334,12 @@ class Chunk:
         results: Several[tuple[int, int]],
         summed: Several[int],
     ) -> None:
-        """ValueError: a register is read before it is written, or there are too many."""
+        """ValueError: an instruction reads a register before it is written, or there are too many registers."""
 
 class ChunkLayout:
-    """All that calls of a chunk's program have in common.
+    """The data that all calls of a chunk's program share.
 
-    Where something is at a step is three numbers: a tensor of the call's, or one below 0 for none, a factor of its
+    Three numbers give a location at a step: the index of a tensor of the call (negative: none), a factor of its
     address, and an offset. The tables are those of native/kernels/chunk.h.
     """
 
@@ -361,16 +361,16 @@ class ChunkLayout:
         sum_counts: NDArray[np.int64],
         instruction_set: str = "",
     ) -> None:
-        """ValueError: an array has another size, or this machine has no such instruction set."""
+        """ValueError: an array has a wrong size, or this machine does not support the instruction set."""
 
     def run(self, tensors: Several[int], threads: int) -> bool:
-        """Once, with the addresses of the call's tensors, which are taken as they are.
+        """Run the program once, with the addresses of the call's tensors, which are not checked.
 
-        Whether all codes are in 0..255.
+        Return whether all codes are in 0..255.
         """
 
 class Learner:
-    """A network that goes on learning; `hdlif.runtime.learning` checks what it gets."""
+    """A network that continues to learn; `hdlif.runtime.learning` checks its arguments."""
 
     def __init__(
         self,
@@ -381,9 +381,9 @@ class Learner:
         threads: int,
         instructions: str,
     ) -> None:
-        """`places`: of each trained tensor the node; the row, or -1 of weights; whether these are binary.
+        """`places`: for each trained tensor, its node, its row (-1: weights), and whether the weights are binary.
 
-        `needed`: whether the gradient of each node's output is. `rate`: of floats, of latents, momentum.
+        `needed`: whether each node's output needs a gradient. `rate`: rates of floats and latents, and momentum.
         """
 
     def run(
@@ -395,7 +395,7 @@ class Learner:
         targets: NDArray[np.int64] | None,
         logits: NDArray[np.float32],
     ) -> None:
-        """Steps from t on, one for each entry of `learns`: whether the gradients of `targets` are added."""
+        """Compute one step per entry of `learns`, from step t; true entries add the gradients of `targets`."""
 
     def update(self) -> bool: ...
     def read(

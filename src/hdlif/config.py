@@ -123,7 +123,7 @@ class SoundConfig(_Section):
 
 
 class InputConfig(_Section):
-    """Settings for converting a sample of custom data to numbers, with the fields of a model file's input record."""
+    """Settings for converting custom samples to tensors. The fields are those of a model file's input record."""
 
     EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
 
@@ -166,7 +166,7 @@ _Augmentation = Annotated[Annotated[Word, Tag("name")] | Annotated[Component, Ta
 
 
 class DataConfig(_Section):
-    """The data set, its split and its batches; all other keys are arguments for the kind of data set."""
+    """The data set, its split and its batches. All other keys are arguments of the data set."""
 
     model_config = ConfigDict(extra="allow")
 

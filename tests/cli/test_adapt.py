@@ -40,7 +40,7 @@ def forgetful(tmp_path: Path) -> Path:
 
 def test_a_file_learns_again_what_its_classifier_has_lost(forgetful: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.hdlif.safetensors"
-    options = ("--data", "digits", "--level", "classifier", "--rate", "0.05", "--out", out)
+    options = ("--data", "digits", "--level", "classifier", "--rate", "0.05", "--passes", 1, "--out", out)
     found = json.loads(command("adapt", forgetful, *options, "--json").stdout)
     assert found["accuracy_before"] < 0.2
     assert found["accuracy_after"] > 0.9
@@ -54,7 +54,7 @@ def test_a_file_learns_again_what_its_classifier_has_lost(forgetful: Path, tmp_p
     }
     assert changed
     assert all(name.startswith("classifier") for name in changed)
-    again = hdlif.adapt(forgetful, data="digits", level="classifier", rate=0.05, out=tmp_path / "again")
+    again = hdlif.adapt(forgetful, data="digits", level="classifier", rate=0.05, passes=1, out=tmp_path / "again")
     assert again.accuracy_after == found["accuracy_after"]
     assert dumps(load(tmp_path / "again")) == dumps(after)
 
@@ -104,8 +104,7 @@ def nine(tmp_path: Path) -> Path:
 
 def test_replayed_samples_of_old_classes_keep_them(nine: Path, tmp_path: Path) -> None:
     old, new = (
-        digit_folders(tmp_path / name, of)
-        for name, of in (("old", {k: str(k) for k in range(9)}), ("new", {8: "8", 9: "9"}))
+        digit_folders(tmp_path / name, of) for name, of in (("old", {k: str(k) for k in range(9)}), ("new", {9: "9"}))
     )
     replayed, forgetful = (tmp_path / f"{name}.hdlif.safetensors" for name in ("replayed", "forgetful"))
     given = ("--data", new, "--new-classes", "--rate", "0.1", "--passes", 8)

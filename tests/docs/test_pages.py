@@ -43,6 +43,7 @@ SHOWN = {
     "tutorials/your_own_boxes_and_masks#Masks": {"data": "objects", "run": "objects; new.answer.png"},
     "tutorials/your_own_sensor_data": {"data": "kept together  8, each a group of", "eval": "% of "},
     "tutorials/microcontroller": {"export": "firmware/digits.c and digits.h"},
+    "tutorials/learns_its_wearer": {"adapt": "of 225 samples", "export": "equal the reference's bit for bit"},
     "tutorials/your_own_neuron": {"neurons": "states, 0 at first: potential, memory", "report": "both.html"},
     "how_to/datasets#Your own data sets": {
         "data": "handwriting:Digits: data sets of train/test, split here (validation 0.15",
@@ -76,6 +77,7 @@ LONG = {
     "how_to/images#Values or several labels": "training.epochs=6",
     "how_to/series#Sensor data": "training.epochs=1 data.stride=64",
     "tutorials/microcontroller": "training.epochs=2",
+    "tutorials/learns_its_wearer": "training.epochs=2",
     "tutorials/your_own_boxes_and_masks#Boxes": "training.epochs=4",
     "tutorials/your_own_boxes_and_masks#Masks": "training.epochs=3",
     "tutorials/your_own_neuron": "training.epochs=1",

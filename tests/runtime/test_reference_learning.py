@@ -13,7 +13,7 @@ from cases import every
 from deployed_graphs import CLASSES, Builder, every_op, random_input, residual_network
 from deployed_networks import images, lowered, trained_like
 from hdlif.deploy import GraphModule
-from hdlif.errors import HdlifError, StateError
+from hdlif.errors import HdlifError, ShapeError, StateError
 from hdlif.graph.artefact import INPUT, Graph, Node, TaskRecord, dumps, loads
 from hdlif.graph.learning import LEVELS, Place, trained
 from hdlif.models import resnet
@@ -277,6 +277,8 @@ def test_what_cannot_be_learned_is_refused_by_name() -> None:
     ):
         with pytest.raises(HdlifError, match=words):
             learner.step(np.zeros((1, 2, 1, 1), np.float32), targets=targets)
+    with pytest.raises(ShapeError, match=r"\[T, B, 2, 1, 1\]"):
+        learner.learn(np.zeros((1, 2, 1, 1), np.float32), [0])
     for arguments in ({"floats": -1}, {"latents": 2}, {"momentum": 1.0}):
         with pytest.raises(HdlifError, match=f"{next(iter(arguments))} = "):
             LearningRate(**arguments)

@@ -1,4 +1,4 @@
-"""Train the cells of a table one after another, in any number of processes."""
+"""Train the networks of an ablation table from a queue that any number of processes can share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

@@ -71,7 +71,7 @@ def adapt(
     target: str | None = None,
     out: Annotated[Path, option(type=FILE)],
     level: TrainedLevel = "last-block",
-    passes: Annotated[int, option(type=click.IntRange(1))] = 1,
+    passes: Annotated[int, option(type=click.IntRange(1))] = 5,
     batch_size: Annotated[int, option(type=click.IntRange(1))] = 8,
     rate: float = 0.01,
     latent_rate: float = 0.01,

@@ -87,6 +87,7 @@ def export_file(
     \f
     From Python, `network` may also be a network returned by `hdlif.load` or a `Trainer` that has finished training. For
     a plain `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
+    `say` is called with a line before a slow check.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.

@@ -20,7 +20,7 @@ from hdlif.whole_files import read_regular
 
 @dataclass(frozen=True)
 class TableRun:
-    """The figures of one training run in a cell of a table.
+    """The metrics of one training run, for one cell of a table.
 
     Attributes:
         seed: the seed of the run.

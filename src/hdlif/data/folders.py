@@ -21,7 +21,7 @@ from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Layout, Placed, other_classes
 from hdlif.data.split import PART_FOLDERS, parts_named
 from hdlif.data.targets import classes_of
-from hdlif.errors import DataError, brief, cut, reason, some
+from hdlif.errors import DataError, brief, reason, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
 
@@ -106,7 +106,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "image") -> L
         suffixes: suffixes of the files, in lower case.
         what: the noun for one file.
     Raises:
-        DataError: the folder is missing, has fewer than two classes or a class without files, a part has other classes
+        DataError: the folder is missing, has no classes or a class without files, a part has other classes
             than the training part, a class name is not printable, or links form a cycle.
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
@@ -120,10 +120,12 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "image") -> L
     listed: list[Sample] = []
     classes: list[str] = []
     if not parts:
-        classes = _checked_classes(root, folders, accepted)
+        classes = _checked_classes(root, folders)
         listed += _of_classes(root, "", classes, None, walk, what)
     for folder, part in parts.items():
-        found = _checked_classes(root / folder, walk.folders_in(root / folder)[0], accepted)
+        found = _checked_classes(root / folder, walk.folders_in(root / folder)[0])
+        if not found:
+            raise DataError(f"{root / folder}: has no class folders; {accepted}")
         classes = classes or found
         if found != classes:
             raise DataError(
@@ -160,13 +162,10 @@ def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, 
     return found
 
 
-def _checked_classes(folder: Path, names: list[str], accepted: str) -> list[str]:
+def _checked_classes(folder: Path, names: list[str]) -> list[str]:
     for name in names:
         if not name.isprintable():
             raise DataError(f"{folder}: class name {brief(name)} is not printable; rename its folder")
-    if len(names) < 2:
-        seen = f'one class, "{cut(names[0])}"' if names else "no class folders"
-        raise DataError(f"{folder}: has {seen}; there must be two or more: {accepted}")
     return names
 
 
@@ -271,7 +270,7 @@ class Listed(Placed):
         return Layout(
             place,
             tuple(part for part in PARTS if part in there),
-            classes_of(path, listed) if wanted.classes else (),
+            classes_of(listed) if wanted.classes else (),
             tuple(listed),
             {end: count for end, count in sorted(walk.ignored.items()) if count > 0},
             Folder(place, [one.name for one in listed]),

@@ -20,8 +20,8 @@ from hdlif.data.image_targets import Located
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
-from hdlif.data.targets import Learned, Scale, Wanted, described, digest_of, learned
-from hdlif.errors import DataError, cut, reason, say_nothing, some
+from hdlif.data.targets import Learned, Scale, Wanted, classes_of, described, digest_of, learned
+from hdlif.errors import DataError, brief, cut, reason, say_nothing, some
 from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable
 
@@ -249,9 +249,12 @@ def divide(
         classes, names: names of classes in label order, and of future values; as in `targets.learned`.
         skipped: the omitted files.
     Raises:
-        DataError: there are too few samples for the parts, or samples of one group are placed in two parts.
+        DataError: there are too few samples for the parts, or samples of one group are placed in two parts. Without
+            the input of an existing network, one class is an error too.
     """
     shares, wanted = request.shares, request.wanted
+    if wanted.classes and request.known is None and len(present := classes or classes_of(samples)) < 2:
+        raise DataError(f"{place}: all samples are of one class, {brief(present[0])}; give two or more classes")
     chosen = parts_of(place, samples, shares, parts=parts, grouped=grouped, unit=unit, **words)
     entries = [
         Entry(one.name, one.bytes, one.sha256, one.label, part, digest_of(one.target))

@@ -110,7 +110,7 @@ def learned(
         classes: class names in label order; by default, all classes of the samples.
         names: names of future values.
     Raises:
-        DataError: there is only one class, or targets at each step differ in length.
+        DataError: targets at each step differ in length.
     """
     steps = _steps(place, taken) if wanted.each_step or wanted.ahead is not None else None
     if wanted.labels is not None or wanted.located is not None:
@@ -120,7 +120,7 @@ def learned(
         mean, std = scale or measured([one.target.reshape(-1, len(names)) for one in training])
         shift, size = np.array(mean, np.float32), np.array(std, np.float32)
         return Learned(names, mean, std, lambda one: (one.target - shift) / size, steps)
-    classes = classes or classes_of(place, taken)
+    classes = classes or classes_of(taken)
     number = {label: n for n, label in enumerate(classes)}
     if wanted.each_step:
         return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]), steps)
@@ -139,12 +139,9 @@ def labels_of(one: Sample) -> Sequence[str]:
     return one.target if isinstance(one.target, list) else [one.label]
 
 
-def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the sorted classes of the samples or of their steps. Raises `DataError` if there is only one class."""
-    classes = in_order({label for one in taken for label in labels_of(one)})
-    if len(classes) < 2:
-        raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
-    return classes
+def classes_of(taken: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the sorted classes of the samples or of their steps."""
+    return in_order({label for one in taken for label in labels_of(one)})
 
 
 def in_order(labels: Collection[str]) -> tuple[str, ...]:
@@ -214,7 +211,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """Describe how to train on `name` as values if the labels are fractional numbers; otherwise, return "".
+    """Return a hint on how to use `name` as a regression target if the labels are fractional numbers, and otherwise "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')

@@ -198,7 +198,7 @@ def find_samples(
     taken = recorded.samples
     _check_alike(place, recorded, known, unequal=kind == "series" and wanted.one_class)
     if wanted.classes and not classes:
-        classes = classes_of(place, taken)
+        classes = classes_of(taken)
     divided = divide(
         place,
         taken,

@@ -55,9 +55,9 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
 def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs one step, for any batch B.
 
-    The inputs are "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...]. The outputs are "logits"
-    [B, classes] or [B, classes, H, W], "t.next" and each "NODE.STATE.next". A sequence starts with t = 0 and all states
-    set to zero. The argument `weights` is the same as in `unrolled`.
+    The inputs are "input" [B, C, H, W], "t" (int64 scalar) and one "NODE.STATE" [B, ...] per state. The
+    outputs are "logits" [B, classes] or [B, classes, H, W], "t.next" and one "NODE.STATE.next" per state. A sequence
+    starts with t = 0 and all states set to zero. The argument `weights` is the same as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

@@ -180,7 +180,7 @@ class Translation:
     def pointwise(
         self, node: Node, emit: Emit, *, broadcasts: bool = True, joins_rows: bool = True, shape: RowShape | None = None
     ) -> Value:
-        """Apply an operation per entry or per image, to joined inputs if possible and otherwise step by step.
+        """Apply an elementwise or per-image operation, if possible to all steps at once and otherwise step by step.
 
         Args:
             broadcasts: whether an input with one step may be combined with one that has all steps.

@@ -26,6 +26,7 @@ from hdlif.runtime.state import (
     check_frame,
     check_state,
     contiguous,
+    count_steps,
     potential_shapes,
 )
 
@@ -157,11 +158,10 @@ class Learning(ABC):
         Raises:
             ShapeError, HdlifError: as in `step` and `update`.
         """
-        count = len(x) if len(x) > 1 else self._start.time_steps
+        count = count_steps(x, self._start.input.shape, None, self._start.time_steps)
         chosen = range(count) if steps is None else steps
         if len(chosen) == 0 or min(chosen) < 0 or max(chosen) >= count:
             raise HdlifError(f"steps = {brief(steps)}; give some of the steps 0 to {count - 1}")
-        check_frame(x[0], self._start.input.shape)
         classes, learns = self._checked(targets, len(x[0])), [t in chosen for t in range(max(chosen) + 1)]
         potentials = {name: np.zeros((len(x[0]), *shape), np.float32) for name, shape in self._shapes.items()}
         logits = self._run(x[: len(learns)], 0, learns, potentials, classes)

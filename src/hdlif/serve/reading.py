@@ -93,7 +93,7 @@ class Room:
 
 
 def media_type(request: Request) -> str:
-    """Return the content type of a request without its parameters."""
+    """Return a request's content type, without parameters such as the charset."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

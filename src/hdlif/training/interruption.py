@@ -23,7 +23,7 @@ class Interrupted(BaseException):
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """Return `consequence`, with the point where training stopped as an argument or, for SystemExit, as a note."""
+        """Return `consequence` with the point where training stopped (an argument or, for SystemExit, a note)."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence

@@ -56,7 +56,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with naming(keys), pytest.raises(DataError, match=words):
             look(path, **keys)
     for other, words in (
-        (write_csv(tmp_path / "one.csv", [["a", 1], ["a", 2]], ["label", "x"]), 'one class, "a"'),
+        (write_csv(tmp_path / "one.csv", [["a", 1], ["a", 2]], ["label", "x"]), "one class, 'a'"),
         (write_csv(tmp_path / "x.txt", [[1]]), r"give a \.csv"),
         (tmp_path / "none.csv", "there is no such file"),
     ):

@@ -158,8 +158,6 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
             f"{name}: {odd.name} is of class {brief(absent)}, which no training item has; add training items of it"
         )
     present = in_order(trained) if classes is None else tuple(label for label in classes if label in trained)
-    if wanted.classes and len(present) < 2:
-        raise DataError(f"{name}: all items are of one class, {brief(present[0])}; there must be two or more")
     held = {place: contents[number] for place, number in enumerate(order) if number in contents}
     parts = tuple(part for part in PARTS if part in sets) if len(sets) > 1 else ()
     source = _Contents(name, sets, [places[number] for number in order], held)

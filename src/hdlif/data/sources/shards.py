@@ -166,9 +166,8 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
 def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
     """Return the classes in the training split. Raises `DataError` if another split contains other classes."""
     classes = in_order({label for one in files if one.part in (None, "train") for label in labels_of(one)})
-    if len(classes) < 2:
-        seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
-        raise DataError(f"{root}: {seen}; there must be two or more")
+    if not classes:
+        raise DataError(f"{root}: there are no samples to train on; add some")
     for one in files:
         if odd := next((label for label in labels_of(one) if label not in classes), None):
             raise DataError(

@@ -328,7 +328,7 @@ class Program:
 def evaluate(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
 ) -> tuple[Array, list[Array]]:
-    """Evaluate one step in the dtype of the current, as the reference for all other implementations.
+    """Evaluate one step in the dtype of the input current. All other implementations are compared with this one.
 
     >>> import torch
     >>> from hdlif.graph.equations import evaluate, trace

@@ -246,7 +246,7 @@ class Saving:
         }
 
     def operands(self, value: Value) -> tuple[Value, ...]:
-        """Return the values from which a value is computed."""
+        """Return the inputs of a value."""
         program = self.program
         if value.register < program.first:
             return (Value(value.register),) if value.kind == "true" else ()

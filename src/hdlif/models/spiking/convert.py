@@ -29,11 +29,11 @@ def spiking(
 ) -> Temporal:
     """Return a spiking network with the layers, wiring and weights of `model`, without modifying `model`.
 
-    Each use of an activation (ReLU, ReLU6, Hardtanh from 0) becomes a separate layer of neurons. Upper bounds, as in
-    ReLU6, are dropped, because the neurons determine the size of spikes (use `SpikeQuantizer` to limit the size). Batch
-    norms become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all convolutions and
-    linear layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`, with the same
-    weights and biases. Composite modules are traced with torch.fx, and the layers keep their names.
+    Each use of an activation (ReLU, ReLU6, or Hardtanh with a minimum of 0) becomes a separate layer of neurons. Upper
+    bounds, as in ReLU6, are dropped, because the neurons determine the size of spikes (use `SpikeQuantizer` to limit
+    the size). Batch norms become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all
+    convolutions and linear layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`,
+    with the same weights and biases. Composite modules are traced with torch.fx, and the layers keep their names.
 
     >>> import torch
     >>> from torch import nn

@@ -46,7 +46,7 @@ class Choice:
 
     @property
     def override(self) -> str:
-        """Return the choice in the form `key=value` of `--set`."""
+        """Format the choice as `key=value`, as `--set` takes it."""
         return f"{self.key}={json.dumps(self.value)}"
 
     def __str__(self) -> str:

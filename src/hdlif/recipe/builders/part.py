@@ -274,7 +274,7 @@ def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def called(section: str, function: Callable[..., Any], arguments: Mapping[str, Any], *, is_own: bool = False) -> Any:
-    """Call a function with the values of a recipe's section. Raises `RecipeError` if the function rejects a value."""
+    """Call a function with a recipe's section as arguments. Raises `RecipeError` if the function rejects a value."""
     try:
         return function(**arguments)
     except Exception as error:

@@ -261,7 +261,7 @@ separately; "all", in any other way, so they are kept until the batch ends."""
 
 
 class AnswerCounter:
-    """A counter of correct predictions, called in order with the outputs of the steps that have a loss.
+    """A counter of correct predictions, called once per step with a loss, in order, with the step's outputs.
 
     If the task has an attribute `right_by` other than "all", memory use does not grow with the number of steps.
 

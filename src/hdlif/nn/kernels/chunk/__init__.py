@@ -1,8 +1,8 @@
 """Run all steps of a neuron's chunk in one compiled CPU function, with a custom backward pass.
 
 Under autograd, every operation in every step saves inputs for its derivative. A fused chunk runs without a graph and
-saves only the values that `equations.Saving` lists. Each value is saved once, comparisons take one bit each, and values
-that can be recomputed are not saved. The backward pass runs the steps in reverse. Outputs are bit-identical to the
+saves only the values that `equations.Saving` lists. Values that can be recomputed are not saved. Other values are saved
+once, and comparisons take one bit each. The backward pass runs the steps in reverse. Outputs are bit-identical to the
 outputs of separate steps, and gradients differ from autograd's only in the order of summation.
 
 The program of a step (`equations.chunk_program`) processes a chunk block by block: all steps run for one block of
