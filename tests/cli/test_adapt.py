@@ -120,6 +120,15 @@ def test_replayed_samples_of_old_classes_keep_them(nine: Path, tmp_path: Path) -
     assert found["replay_after"] > forgot + 0.2
 
 
+def test_keys_of_ones_own_data_do_not_apply_to_replayed_built_in_data(forgetful: Path, tmp_path: Path) -> None:
+    data = digit_folders(tmp_path / "data", {k: str(k) for k in range(10)})
+    given = {"data": data, "replay": "digits", "overrides": ["data.unreadable=skip"]}
+    found = hdlif.adapt(forgetful, **given, level="classifier", rate=0.05, out=tmp_path / "out")
+    assert found.replay_before is not None
+    assert found.replay_after is not None
+    assert found.replay_after > found.replay_before + 0.5
+
+
 def test_replayed_samples_have_known_classes(nine: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.hdlif.safetensors"
     data = digit_folders(tmp_path / "data", {k: str(k) for k in range(9)})

@@ -1,6 +1,6 @@
 """Implement `hdlif adapt`, which trains a model file with the compiled runtime."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import fspath
 from pathlib import Path
@@ -151,15 +151,16 @@ def adapt(
     learner = Learner(graph, level, rate=sizes)
     root, given, keys = None if data_root is None else Path(data_root), fspath(data or ""), data_keys(overrides)
 
-    def read(place: str) -> "tuple[DataSets, bool]":
+    def read(place: str, shipped_keys: Mapping[str, Any]) -> "tuple[DataSets, bool]":
         is_own = names_path(in_root(place, root) or place)
         # No choice depends on validation, so its samples train too.
-        split = {"split": {"validation": 0, "test": 0.15}} if is_own else {}
-        record, steps, task = graph.input, graph.time_steps, graph.task
-        asked = split | keys
-        return sets_named(place, root, path, record=record, time_steps=steps, task=task, keys=asked, say=say), is_own
+        asked = {"split": {"validation": 0, "test": 0.15}, **keys} if is_own else shipped_keys
+        sets = sets_named(
+            place, root, path, record=graph.input, time_steps=graph.time_steps, task=graph.task, keys=asked, say=say
+        )
+        return sets, is_own
 
-    sets, is_own = read(given)
+    sets, is_own = read(given, keys)
     source = digest_of(graph)
     if new_classes:
         graph = with_classes(graph, [name for name in sets.classes if name not in graph.labels])
@@ -170,11 +171,11 @@ def adapt(
         raise DataError(f"{seen}; give data with each class of the network, or --new-classes to add classes")
     else:
         check_classes(path, graph.labels, sets)
-    old = None if replay is None else read(fspath(replay))[0]
+    old = None if replay is None else read(fspath(replay), {})[0]
     if old is not None:
-        known = [*graph.labels, *(name for name in old.classes if name not in graph.labels)]
-        if len(known) > len(graph.labels):
-            raise DataError(f"{replay} {other_classes(known, graph.labels, 'the network')}; give known classes")
+        if unknown := [name for name in old.classes if name not in graph.labels]:
+            seen = other_classes([*graph.labels, *unknown], graph.labels, "the network")
+            raise DataError(f"{replay} {seen}; give known classes")
         _number_as(graph.labels, old)
     own, task = sets.of("train"), task_of(graph)
     generator, samples = torch.Generator().manual_seed(seed), 0

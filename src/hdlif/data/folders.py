@@ -106,8 +106,8 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "image") -> L
         suffixes: suffixes of the files, in lower case.
         what: the noun for one file.
     Raises:
-        DataError: the folder is missing, has no classes or a class without files, a part has other classes
-            than the training part, a class name is not printable, or links form a cycle.
+        DataError: the folder is missing, has no classes or a class without files, a part has other classes than the
+            training part, a class name is not printable, or links form a cycle.
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
     check_folder(root, _BY_CLASS.format(what))

@@ -246,15 +246,21 @@ def divide(
 
     Args:
         parts, grouped, unit, words: as in `split.parts_of`.
-        classes, names: names of classes in label order, and of future values; as in `targets.learned`.
+        classes: class names in label order; by default, the sorted classes of the samples.
+        names: names of future values.
         skipped: the omitted files.
     Raises:
-        DataError: there are too few samples for the parts, or samples of one group are placed in two parts. Without
-            the input of an existing network, one class is an error too.
+        DataError: there are too few samples for the parts, samples of one group are placed in two parts, or data for a
+            new network have only one class.
     """
     shares, wanted = request.shares, request.wanted
-    if wanted.classes and request.known is None and len(present := classes or classes_of(samples)) < 2:
-        raise DataError(f"{place}: all samples are of one class, {brief(present[0])}; give two or more classes")
+    if wanted.classes:
+        classes = classes or classes_of(samples)
+        if request.known is None and len(classes) == 1:
+            raise DataError(
+                f"{place}: all samples are of one class, {brief(classes[0])}; to train a network, give two or more "
+                "classes, each with its own folder or label"
+            )
     chosen = parts_of(place, samples, shares, parts=parts, grouped=grouped, unit=unit, **words)
     entries = [
         Entry(one.name, one.bytes, one.sha256, one.label, part, digest_of(one.target))

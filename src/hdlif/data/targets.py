@@ -107,7 +107,7 @@ def learned(
     """Return the targets of the samples `taken`, with values normalised by `scale` or by the statistics of `training`.
 
     Args:
-        classes: class names in label order; by default, all classes of the samples.
+        classes: class names in label order.
         names: names of future values.
     Raises:
         DataError: targets at each step differ in length.
@@ -120,7 +120,6 @@ def learned(
         mean, std = scale or measured([one.target.reshape(-1, len(names)) for one in training])
         shift, size = np.array(mean, np.float32), np.array(std, np.float32)
         return Learned(names, mean, std, lambda one: (one.target - shift) / size, steps)
-    classes = classes or classes_of(taken)
     number = {label: n for n, label in enumerate(classes)}
     if wanted.each_step:
         return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]), steps)

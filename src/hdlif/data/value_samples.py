@@ -16,7 +16,7 @@ from hdlif.data.in_memory import SeriesSamples
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Layout, OwnData, Request, divide
 from hdlif.data.split import Shares, check_pattern, group_in, split_here
-from hdlif.data.targets import Wanted, classes_of, measured, values_hint
+from hdlif.data.targets import Wanted, measured, values_hint
 from hdlif.errors import DataError, reason
 from hdlif.graph.graph import InputRecord, SoundRecord
 from hdlif.inputs import Unreadable, series
@@ -197,8 +197,6 @@ def find_samples(
         recorded = at_rates(place, recorded, known.rates if known else rates)
     taken = recorded.samples
     _check_alike(place, recorded, known, unequal=kind == "series" and wanted.one_class)
-    if wanted.classes and not classes:
-        classes = classes_of(taken)
     divided = divide(
         place,
         taken,
