@@ -18,9 +18,9 @@ from hdlif.data.arrays import content_of
 from hdlif.data.columns import check_labels, line_word, said_of, text_columns
 from hdlif.data.files import Folder
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Layout, Placed, other_classes
+from hdlif.data.own_data import Layout, Placed
 from hdlif.data.split import PART_FOLDERS, parts_named
-from hdlif.data.targets import classes_of
+from hdlif.data.targets import classes_of, other_classes
 from hdlif.errors import DataError, brief, reason, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named

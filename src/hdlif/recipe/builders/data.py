@@ -112,6 +112,8 @@ def look(
     size: int | tuple[int, int] | None = None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    outputs: tuple[str, ...] | None = None,
+    new_classes: bool = False,
     time_steps: int | None = None,
     binning: str = "by_number",
     say: Callable[[str], None] = say_nothing,
@@ -124,6 +126,7 @@ def look(
         size: the value of `data.size`.
         known: input record of an existing network.
         scale: mean and standard deviation for normalising target values.
+        outputs, new_classes: as in `hdlif.data.own_data.Request`.
         time_steps: number of frames and targets; by default one frame, and any number of targets.
         binning: binning of recordings, if `known` does not specify it.
         say: called with a line if the inspection will take a while.
@@ -143,6 +146,8 @@ def look(
         known=known,
         say=say,
         scale=scale,
+        outputs=outputs,
+        new_classes=new_classes,
         time_steps=time_steps or 1,
         binning=binning if known is None or known.binning == "none" else known.binning,
     )

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
-from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing, some
 from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.datasets import where_had
 from hdlif.inputs.events import BINNINGS
@@ -215,13 +215,15 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
 
-def _check_labels(found: OwnData, labels: tuple[str, ...]) -> None:
-    """Raise `DataError` unless the data have the same classes as the network."""
-    if found.classes != labels:
-        from hdlif.data.own_data import other_classes
+def _check_labels(found: OwnData, labels: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Raise `DataError` unless the data have the network's outputs, and report classes without samples."""
+    if found.classes[: len(labels)] != labels:
+        from hdlif.data.targets import other_classes
 
         seen = other_classes(found.classes, labels, "the network")
-        raise DataError(f"{found.path} {seen}; give data with each class of the network, and no other")
+        raise DataError(f"{found.path} {seen}; give data with each output of the network, and no other")
+    if missing := found.missing_classes:
+        say(f"note: {found.path} has no samples of {some([cut(name) for name in missing], 5)}")
 
 
 def data_of_ones_own(
@@ -265,9 +267,10 @@ def data_of_ones_own(
         size=section.size,
         known=kind.input,
         scale=scale,
+        outputs=kind.labels,
         time_steps=recipe.time_steps,
     )
-    _check_labels(found, kind.labels)
+    _check_labels(found, kind.labels, say)
     tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
     if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
         say(
@@ -286,16 +289,19 @@ def found_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
+    new_classes: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
     """Prepare custom data for a network with the input record `record`, and split the data if they are not split yet.
 
     Args:
-        labels: labels of the network, which the data must have; None accepts any labels.
+        labels: names of the network's outputs, which determine the label order; None accepts any classes or values.
         task: meaning of the network's outputs.
         keys: keys of the `data` section.
         part: part to test on; "all" does not split the data.
-        say: called with a warning if the data are split here, because the test part may contain training samples.
+        new_classes: whether the data may have classes that the network lacks.
+        say: called with a note on classes without samples, and with a warning if the data are split here, because the
+            test part may contain training samples.
     Raises:
         RecipeError, DataError: data or keys are unknown, or do not fit the network.
     """
@@ -314,9 +320,10 @@ def found_data(
             f"{path}: the network predicts boxes at each step; set data.drift as in its training, such as --set "
             "data.drift=2"
         )
-    found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
+    of_network: dict[str, Any] = {"known": whole, "scale": scale, "outputs": labels, "new_classes": new_classes}
+    found = look(here, path, asked, **of_network, time_steps=time_steps)
     if labels is not None:
-        _check_labels(found, labels)
+        _check_labels(found, labels, say)
     if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
         say(
             f"warning: {path} has no test part of its own, so a default split is used, which may contain training "
