@@ -32,7 +32,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples found at a path, before they are read, and the source of their bytes.
+    """The samples found at a path, which are not read yet, and the source of their bytes.
 
     Attributes:
         parts: parts that are already separate, for example in their own folders.
@@ -112,7 +112,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed(Request):
-    """A request for data at a given path."""
+    """A request to load data from a given path."""
 
     path: str
 
@@ -129,7 +129,7 @@ class Placed(Request):
 
 @dataclass(frozen=True)
 class OwnData:
-    """A data set of the user's own data.
+    """A data set made from the user's own data.
 
     Attributes:
         path: the absolute path.

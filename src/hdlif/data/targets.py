@@ -65,7 +65,7 @@ class Wanted:
 
     @property
     def classes(self) -> bool:
-        """Whether the targets are classes of samples or of steps."""
+        """Whether the targets are classes, either of samples or of steps."""
         return self.values is None and self.labels is None and self.ahead is None and self.located is None
 
     @property
