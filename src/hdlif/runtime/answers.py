@@ -57,8 +57,7 @@ def uncounted(record: TaskRecord) -> int:
 
 
 def _counted(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the outputs that determine the prediction, either only of the last step or of all steps after the
-    delay."""
+    """Return the outputs that determine the prediction, from only the last step or from all steps after the delay."""
     return outputs[-1:] if record.combine == "last" else outputs[uncounted(record) :]
 
 

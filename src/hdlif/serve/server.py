@@ -89,7 +89,7 @@ def serve(
 
 
 def end_process(code: int) -> None:
-    """Exit the process if a network is still running, because the interpreter would otherwise wait for it."""
+    """Exit the process if a network is still running, because the interpreter would otherwise wait for the network."""
     end = time.monotonic() + _JOIN_SECONDS
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
     for thread in threads:
@@ -101,7 +101,7 @@ def end_process(code: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that drains on exit, reloads model files on SIGHUP, and leaves the exit code to the caller."""
+    """A uvicorn server that drains before it exits, reloads model files on SIGHUP, and sets no exit code."""
 
     def __init__(self, app: App, listening: Callable[[], None], say: Callable[[str], None]) -> None:
         class Bounded(Protocol):
@@ -210,7 +210,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _allow_files(count: int) -> None:
-    """Raise the limit on open files to `count`, or to the machine's maximum if that is lower."""
+    """Raise the limit on open files to `count`, or to the machine's maximum if `count` is above it."""
     try:
         import resource
     except ImportError:
