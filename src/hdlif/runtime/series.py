@@ -86,7 +86,7 @@ def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Fl
     """Yield the location and the input [1, 1, C, 1, 1] of each row of a table file.
 
     Files may be .csv, .parquet, .npy or .npz. If both the file and the network have column names, columns are matched
-    by name, and other columns are ignored. Otherwise, the columns must be in the network's order.
+    by name, and other columns are ignored. If either has no column names, the columns must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

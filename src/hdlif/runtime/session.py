@@ -106,8 +106,8 @@ class Session:
         Memory and operations are limited, because even a small model file may require terabytes of memory or hours of
         time. The constructor checks the limits for one image over the network's time steps, and each call checks the
         limits for the input. An operation is a product in a convolution or a linear layer, including products with
-        zero. To reflect run time, each output entry of any other op counts as at least 8 operations, and each row of a
-        map counts as 512 operations. One core performs 10^9 to 10^11 operations per second.
+        zero. To reflect run time, any other op counts as at least 8 operations per entry, and each row of a map counts
+        as 512 operations. One core performs 10^9 to 10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.

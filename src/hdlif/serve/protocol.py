@@ -22,7 +22,7 @@ _HEADER_READ, _CHUNKED_READ, _BODY_READ = 2**12, 2**10, 2**16
 
 
 class Protocol(H11Protocol, asyncio.BufferedProtocol):
-    """A client's connection, with time limits for sending requests and reading responses."""
+    """A connection with time limits within which a client must send requests and read responses."""
 
     settings: Settings
     metrics: Metrics

@@ -155,7 +155,7 @@ def as_file(
 
 
 class _Patience:
-    """A check of whether reading a body should stop, because the client has disconnected or the time has run out.
+    """A check of whether reading must stop because the client has disconnected or the time for it has run out.
 
     Attributes:
         gone: whether the client has disconnected.

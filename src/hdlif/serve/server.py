@@ -101,7 +101,7 @@ def end_process(code: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that drains before it exits, reloads model files on SIGHUP, and sets no exit code."""
+    """A uvicorn server that drains on exit, reloads model files on SIGHUP, and leaves the exit code to the caller."""
 
     def __init__(self, app: App, listening: Callable[[], None], say: Callable[[str], None]) -> None:
         class Bounded(Protocol):
