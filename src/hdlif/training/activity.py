@@ -1,8 +1,8 @@
 """Penalties on spike activity. They reduce compute, energy and run time at some cost in accuracy.
 
-A penalty covers the time steps that have an autograd graph. To count spikes s >= 0, hdlif uses H(s), which is 1 if s >
-0 and otherwise 0 and has no useful derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences
-the smallest spikes first. Silent neurons receive no gradient.
+A penalty covers the time steps that have an autograd graph. To count spikes s >= 0, hdlif uses H(s), which is 1 for s >
+0 and otherwise 0. H has no useful derivative. The triangle (1 - s)+ replaces it, so training silences the smallest
+spikes first. Silent neurons receive no gradient.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -55,8 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·(density - target)+, summed over layers, or for all neurons together with
-    `per_layer=False`."""
+    """The penalty weight·(density - target)+, summed over layers, or for all neurons if `per_layer` is False."""
 
     target: float
     weight: float = 1.0

@@ -205,8 +205,7 @@ class Checkpoints(Callback):
         return ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
 
     def is_due(self) -> bool:
-        """Return whether `every` seconds have passed since the last checkpoint, or since the first call if there is
-        none."""
+        """Return whether `every` seconds have passed since the last checkpoint or, if there is none, the first call."""
         now = time.monotonic()
         # Count from the first batch, because callbacks take time to start.
         self._saved = now if self._saved is None else self._saved

@@ -62,7 +62,7 @@ def evaluate(
 def answered(
     model: nn.Module, batches: Batches, *, time_steps: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield for each batch the outputs [T, B, n] in eval mode, and the target.
+    """Yield the outputs [T, B, n], computed in eval mode, and the target of each batch.
 
     Args:
         model, batches, device: as in `evaluate`.

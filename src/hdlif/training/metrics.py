@@ -26,7 +26,7 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 
 
 class Log(Callback):
-    """A callback that, on the first rank, writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard.
+    """A callback that, on rank 0, writes events to OUT/metrics.jsonl and their numeric values to OUT/tensorboard.
 
     metrics.jsonl is authoritative. A resumed run truncates metrics.jsonl to its length at the checkpoint and rewrites
     OUT/tensorboard from metrics.jsonl. Even if the process was killed, metrics.jsonl therefore contains each step
