@@ -75,7 +75,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
     """Return whether the most probable class of logits [..., classes] reaches a confidence c.
 
     The softmax of z reaches c if c · Σ_k e^-(max z - z_k) <= 1. `docs/contributing/model_format.md` defines the
-    exponential. Terms are added in class order, so the result is the same on every machine and in C. The computed
+    exponential. The terms are added in class order, so Python and C give the same result on every machine. The computed
     probability differs from the exact probability by at most 1e-6. Logits with NaN or +inf are never confident.
     """
     with np.errstate(all="ignore"):

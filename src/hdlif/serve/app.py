@@ -279,7 +279,7 @@ def create_app(artefacts: Mapping[str, Path], settings: Settings | None = None) 
 
 @dataclass(frozen=True)
 class _Path:
-    """The handlers for a path, by HTTP method."""
+    """The handlers for one path, keyed by HTTP method."""
 
     template: str
     handlers: Mapping[str, Handler]

@@ -1,4 +1,4 @@
-"""Run jobs that arrive at about the same time as one batch."""
+"""Combine jobs that arrive at about the same time into one batch, and run the batch."""
 
 import asyncio
 from collections import deque

@@ -1,8 +1,8 @@
 """Penalties on spike activity. They reduce compute, energy and run time at some cost in accuracy.
 
-A penalty covers the time steps that have an autograd graph. To count spikes s >= 0, hdlif uses H(s), which is 1 for s >
-0 and otherwise 0. H has no useful derivative. The triangle (1 - s)+ replaces it, so training silences the smallest
-spikes first. Silent neurons receive no gradient.
+A penalty covers the time steps that have an autograd graph. Spikes s >= 0 are counted with H(s), which is 1 for s > 0
+and otherwise 0. H has no useful derivative, so training uses the triangle (1 - s)+ as its derivative and silences the
+smallest spikes first. Silent neurons receive no gradient.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -71,7 +71,7 @@ class Training(Protocol):
         """Return a context in which torch computes in the training precision."""
 
     def log(self, event: str, **values: object) -> None:
-        """Send an event to `on_log` of every callback."""
+        """Call `on_log` of every callback with an event."""
 
     def say(self, line: str, *, warning: bool = False) -> None:
         """Show a line to the user, and send it to the callbacks as the event "message"."""

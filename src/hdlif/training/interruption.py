@@ -56,7 +56,7 @@ class Pending:
 
 @contextmanager
 def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> Iterator[Pending]:
-    """Delay SIGINT and SIGTERM inside the context; a second signal acts immediately.
+    """Delay SIGINT and SIGTERM inside the context; a second signal takes effect immediately.
 
     A pending signal takes effect at the end of the context. Ignored signals stay ignored. Outside the main thread, the
     context does nothing, because Python delivers signals only to the main thread.

@@ -60,7 +60,7 @@ class Streams:
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Restore the streams from the result of `tensors`, after `step` steps.
+        """Restore the streams from the tensors that `tensors` returned after `step` time steps.
 
         Raises:
             CheckpointError: the tensors do not form a state.

@@ -28,9 +28,9 @@ def adapt_temperatures(
 ) -> float:
     """Raise, lower or keep the temperature of all Dspikes, whichever makes the surrogate gradient most accurate.
 
-    The accuracy is the cosine between two sets of slopes of the loss, along random directions d in the space of the
-    first layer's weights w. The surrogate gradient predicts the first set of slopes. The second set is (L(w + εd) - L(w
-    - εd))/2ε, which depends on the loss L but not on the surrogates. The network is in eval mode during the comparison.
+    The accuracy is the cosine between two sets of slopes of the loss L along random directions d of the first layer's
+    weights w. The surrogate gradient predicts the first set of slopes. The second set is (L(w + εd) - L(w - εd))/2ε,
+    which does not depend on the surrogates. The network is in eval mode during the comparison.
 
     Args:
         loss: returns the loss of one batch (of this rank's share of it), through all time steps.

@@ -1,7 +1,7 @@
 """Choose the number of threads for training on a CPU: PyTorch's default, or the fastest number in a measurement.
 
-For small tensors, several threads can be slower than one thread. Because threads wait for each other, training with
-several threads suffers most from other running programs. The best number of threads depends on network, batch and
+For small tensors, several threads can be slower than one thread. Because threads wait for each other, other programs
+slow down training more with several threads than with one. The best number of threads depends on network, batch and
 machine, so hdlif measures update times on a copy of the network.
 """
 

@@ -21,7 +21,7 @@ LARGEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Assignment:
-    """The training targets at a detector's P locations, which include all levels.
+    """The training targets at a detector's P locations on all levels.
 
     Attributes:
         classes: one-hot, float32 [B, P, K]; all 0 for a location without a box. is_box: whether a location has a box,

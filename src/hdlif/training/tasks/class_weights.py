@@ -87,8 +87,8 @@ def _uncounted(logits: Tensor, target: Tensor) -> Tensor:
 class WeightedCrossEntropy:
     """The mean over samples of w_c · cross-entropy for class c; a mixed sample has the mean weight of its classes.
 
-    The loss is divided by the number of samples, not by the sum of weights. The gradient is therefore the same if a
-    batch is split among ranks or accumulation steps.
+    The loss is divided by the number of samples, not by the sum of weights. The gradient therefore does not depend on
+    whether a batch is split among ranks or accumulation steps.
 
     >>> import torch
     >>> from hdlif.training.tasks.class_weights import WeightedCrossEntropy

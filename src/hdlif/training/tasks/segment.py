@@ -206,8 +206,7 @@ class Instances(Segment):
         return (mean.softmax(2)[:, :, objects.BACKGROUND] < 0.5).long(), target.clamp_max(1)
 
     def matched(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
-        """Yield the number of true positives, false positives and missed objects of each image, and its predicted
-        map."""
+        """Yield each image's number of true positives, false positives and missed objects, and its predicted map."""
         last = (so_far(outputs, self.first)[-1] / (len(outputs) - self.first)).float().cpu().numpy()
         for one, true in zip(last, target.cpu().numpy(), strict=True):
             found = objects.objects_of(one)
