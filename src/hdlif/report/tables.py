@@ -37,7 +37,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Seque
 
 
 def figure(value: float | None, form: str, factor: float = 1.0) -> str:
-    """Format a number multiplied by `factor`, or None as a dash.
+    """Format `value` times `factor` as text, or None as a dash.
 
     >>> figure(1234.5, ",.1f"), figure(None, ",.1f")
     ('1,234.5', '—')
@@ -59,7 +59,7 @@ def wilson_interval(fraction: float, count: int) -> list[float]:
 
 
 def networks_table(networks: Sequence[TrainResult]) -> str:
-    """Format a table with the accuracy, file size, energy and training time of each network."""
+    """Format a table that shows each network's accuracy, file size, energy and training time."""
     metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
     classified = any(n.accuracy is not None for n in networks)
     accuracy = ["accuracy"] if classified else []
