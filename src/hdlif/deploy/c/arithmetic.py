@@ -56,7 +56,7 @@ class Floats:
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return per-channel constants in C, and a C expression that converts a pixel to a number."""
+        """Return C tables of per-channel constants, and a C expression that normalises a pixel with these constants."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
@@ -98,7 +98,7 @@ class Fixed:
         return str(result)
 
     def _ends(self, name: str) -> tuple[int, int]:
-        """Return the smallest and the largest possible entries of a value."""
+        """Return the smallest and the largest integer that an entry of a value can be."""
         most = self.network.values[name].max_code
         return (-LARGEST - 1, LARGEST) if most is None else (0, most)
 

@@ -15,7 +15,7 @@ from hdlif.graph.learning import Place
 class BackwardText(StageText):
     """A builder that collects the C statements of a node's backward pass, with operations ordered as in `Op.backward`.
 
-    In the innermost loop, `c` is the channel, and `i` is the entry of the gradient [C, H, W] of the node's value.
+    In the innermost loop, `c` is the channel, and `i` is an index into the gradient [C, H, W] of the node's value.
     Values and states are taken from the forward pass of step `t`.
 
     Args:
@@ -83,7 +83,8 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops over the input of a pooling op that sum the gradients of all windows that contain an entry.
+        """Write loops that sum, for each input entry of a pooling op, the gradients of all windows that contain the
+        entry.
 
         Args:
             condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,

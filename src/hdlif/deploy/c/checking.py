@@ -1,4 +1,4 @@
-"""Build a network's C source on this machine, and compare the outputs with those of the reference."""
+"""Build a network's C source on this machine, and compare its outputs with the reference outputs."""
 
 import math
 import re
@@ -50,7 +50,7 @@ class Checked:
 
 
 def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
-    """Compile `source`, and compare the outputs on random sequences bit for bit with those of the reference.
+    """Compile `source`, run it on random sequences, and compare the outputs with the reference outputs bit for bit.
 
     Args:
         graph: graph that `source` was translated from.

@@ -69,7 +69,7 @@ def run_on_devices(
     *,
     by_answer: bool = False,
 ) -> Iterator[Ran]:
-    """Run the samples on each of `devices`, by default all installed ones, and yield the results.
+    """Run the samples on each of `devices`, by default all devices whose tools are installed, and yield the results.
 
     Args:
         project: the files of `firmware`, by name.

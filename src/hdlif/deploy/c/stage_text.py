@@ -21,7 +21,7 @@ from hdlif.graph.learning import Place
 
 @dataclass(frozen=True)
 class Operand:
-    """A C expression, with a flag that is set for integer codes and unset for numbers."""
+    """A C expression and a flag, which is True for an integer code and False for a number."""
 
     text: str
     is_code: bool

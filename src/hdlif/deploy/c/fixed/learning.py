@@ -1,6 +1,6 @@
 """Continued training of the classifier in fixed point, as the reference for C code without floating-point numbers.
 
-All arithmetic uses integers. The classifier is a linear layer with float32 weights and codes as inputs, optionally
+All arithmetic uses integers. The classifier is a linear layer that has float32 weights and reads codes, optionally
 followed by an `affine` op. Training updates the weights W (16 bits) and the shifts b of the `affine` op (32 bits), but
 not the scales s.
 
@@ -212,7 +212,7 @@ class FixedLearner:
         return logits
 
     def run(self, x: NDArray[np.float32]) -> IntegerArray:
-        """Return the current network's logits [T, B, K] for frames `x` with the same shapes as in `learn`."""
+        """Return the current network's logits [T, B, K] for frames `x`, whose shapes are the same as in `learn`."""
         return self._fixed.run(self._fixed.frame(x), len(x) if len(x) > 1 else self._fixed.graph.time_steps)
 
     @property
