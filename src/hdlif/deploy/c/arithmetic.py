@@ -65,7 +65,7 @@ class Floats:
 
 
 class Fixed:
-    """Arithmetic in 16-bit integers, with the methods of `Floats` and a separate number of fraction bits per value."""
+    """Arithmetic in 16-bit fixed point, with the methods of `Floats` and separate fraction bits for each value."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 

@@ -145,7 +145,7 @@ class StageText:
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
     def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return a C expression for the entry of a node's rows at the current step and channel.
+        """Return a C expression for the entry of a node's tensor `key` at the current step and channel.
 
         Args:
             values: values that replace the node's own in the table.

@@ -4,8 +4,9 @@
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-Each line computes a value from the input "" or from the values of earlier lines. A "child" line runs the child with the
-same name. A recipe can contain the structure of an imported network, so a checkpoint requires no other file.
+Each line computes a value from the network's input, which is named "", or from the values of earlier lines. A "child"
+line runs the child with the same name. A recipe can contain the structure of an imported network, so a checkpoint
+requires no other file.
 """
 
 import math
