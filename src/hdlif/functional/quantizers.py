@@ -212,7 +212,7 @@ def _searched(share: Tensor, most: int) -> Tensor:
 
 
 def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
-    """For each tried scale [k, rows or 1, 1], fit a scale to the resulting codes; return the best fit [rows, 1]."""
+    """Fit a scale to the codes of each tried scale [k, rows or 1, 1], and return the best fit [rows, 1]."""
     errors, scales = [], []
     at_once = max(1, min(len(tried), _block(share) // max(1, share.numel())))
     # Reusing the same three buffers gives most of the speed.

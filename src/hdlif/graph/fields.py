@@ -1,4 +1,4 @@
-"""Checks of node fields for several ops, and iteration over the windows of a map.
+"""Checks of node fields that several ops share, and iteration over the windows of a map.
 
 Error messages contain the node, the field and the accepted values.
 """

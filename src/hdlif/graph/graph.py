@@ -75,7 +75,7 @@ class InputRecord:
     scaled. `resize` and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step
     receives. A time series of C channels and T steps has the shape [C, T, 1]. If `frames` is "rows", each step receives
     a frame [C, 1, 1]. For events from a `sensor` (height and width), `binning` selects how events are counted into one
-    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. If `sensor` is not given, the conversion
+    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. If no `sensor` is given, the conversion
     of events to frames is unspecified. A table row of C features is a constant input [C, 1, 1].
 
     >>> from hdlif.graph.artefact import InputRecord

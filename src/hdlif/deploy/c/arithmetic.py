@@ -52,7 +52,7 @@ class Floats:
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """Return a C expression that converts `entry` of `source` to the node's state, or None if a copy suffices."""
+        """Return a C expression that converts `entry` of `source` to the state's format; None if the formats match."""
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:

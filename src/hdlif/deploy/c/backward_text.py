@@ -65,7 +65,7 @@ class BackwardText(StageText):
             self._begun.add(name)
 
     def add(self, role: str, amount: str) -> None:
-        """If a tensor is trained, add `amount` to the gradient of its row for the current step."""
+        """Add `amount` to the gradient of a tensor's row for the current step, if the tensor is trained."""
         if self.trains(role):
             self.line(f"{_total(self.file.rows(self.node, role))} += {amount};")
 

@@ -1,4 +1,4 @@
-"""Tables, kernels, includes, structs and scratch-memory layout of a C file."""
+"""The parts of a C file: tables, kernels, includes, structs and the layout of scratch memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass
 class Lifetime:
-    """The size of a value in entries, with the indices of the first and last stages that use the value."""
+    """A value's number of entries, and the indices of the first and last stages that use the value."""
 
     size: int
     first: int

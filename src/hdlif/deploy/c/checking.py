@@ -89,8 +89,8 @@ def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
     """Train the reference learner on N sequences [T, N, C, H, W], and yield the bytes of the learned struct after each
     update.
 
-    The learning rate has its default value, and `target_of` selects the class of each sequence. T may be 1 if all steps
-    use the same frame.
+    The learner uses the default learning rate, and `target_of` selects the class of each sequence. T may be 1 if all
+    steps use the same frame.
     """
     learning = source.learning
     assert learning is not None

@@ -1,4 +1,4 @@
-"""C code for continued learning, with all trained values in a struct that the caller allocates.
+"""C code for continued learning; all trained values are in a struct that the caller allocates.
 
 All arithmetic is in float32, in the same order as in the reference `hdlif.runtime.reference_learning`.
 """

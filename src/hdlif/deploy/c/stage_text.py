@@ -1,4 +1,4 @@
-"""Builders for the C function of one stage, with loops, statements and fixed-point expressions."""
+"""Builders that write the C function of a stage: its loops, statements and fixed-point expressions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Operand:
 
 
 class Arithmetic(Protocol):
-    """The interface for arithmetic in stages, with members as documented in `arithmetic.Floats`."""
+    """The interface for arithmetic in stages; `arithmetic.Floats` documents its members."""
 
     number: str
     local: str
@@ -236,7 +236,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """Write the current entry of every node in the stage, using `value`, if given, for the first node.
+        """Write the current entry of every node in the stage; `value`, if given, is the entry of the first node.
 
         Args:
             at: statements before `value`.

@@ -1,4 +1,4 @@
-"""Network structures as plain values, with child modules and operations but without weights.
+"""Network structures as plain values: child modules and operations, but no weights.
 
     {"input": [C, H, W], "output": NAME,
      "children": {NAME: {"kind": KIND, ...}},

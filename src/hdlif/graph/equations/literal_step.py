@@ -2,8 +2,8 @@
 
 `trace` rewrites a deployed program to save operations. A rewritten program computes the same values up to rounding, but
 derivatives may differ if two values are equal. Training follows the equation literally. The literal step preserves the
-order and rounding of operations, stopped gradients, and the gradients of functions of parameters. For equal operands of
-a maximum, the gradient is routed as in the original function.
+order and rounding of operations, stopped gradients, and the gradients of functions of parameters. If the operands of a
+maximum are equal, the gradient is routed as in the original function.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Operations on fixed-point numbers, each of which is a 16-bit integer times 2^-fraction.
 
-Both the reference and the C export use these operations. `Integers` either computes on arrays or writes C expressions.
-Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29 if a third number
-(at most 2^29) is then added. Rounding adds at most 2^29, so no result exceeds 2^30 + 2^29.
+Both the reference and the C export use these operations. Implementations of `Integers` either compute on arrays or
+write C expressions. Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29
+if a third number (at most 2^29) is then added. Rounding adds at most 2^29, so no result exceeds 2^30 + 2^29.
 
 For ops that only move numbers, `moved` applies the float32 implementation to integers.
 """
