@@ -246,7 +246,7 @@ class Saving:
         }
 
     def operands(self, value: Value) -> tuple[Value, ...]:
-        """Return the inputs of a value."""
+        """Return the values from which a value is computed."""
         program = self.program
         if value.register < program.first:
             return (Value(value.register),) if value.kind == "true" else ()
@@ -279,7 +279,7 @@ class Saving:
         return tuple(sorted(value for value in cut if value.register in program.varying))
 
     def _cost(self, value: Value, saved_after: set[int]) -> int:
-        """Return the cost of saving a value, in bits per neuron for float32."""
+        """Return the cost of saving a value, in bits per neuron if states are float32."""
         if value.kind == "value" and value.register in saved_after:
             return 0
         if value == Value(0) and self.step.current_is_kept:

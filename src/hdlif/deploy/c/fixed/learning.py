@@ -118,7 +118,7 @@ def gradient_of_loss(logits: IntegerArray, fraction: int, targets: IntegerArray)
 
 
 def exponent_format(fraction: int) -> tuple[int, int]:
-    """Return the right shift of logit differences in bits, and the fraction bits of their products with log2(e)."""
+    """Return the number of bits to drop from logit differences, and the fraction bits of the products with log2(e)."""
     drop = max(fraction - MOST_FRACTION, 0)
     return drop, max(fraction - drop + 14, 0)
 

@@ -1,4 +1,4 @@
-"""NIR graphs as plain values: subgraphs are inlined, nodes are in execution order, and the inputs of each are known."""
+"""NIR graphs as plain values: subgraphs are inlined, nodes are in execution order, and node inputs are listed."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
