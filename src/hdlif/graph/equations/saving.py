@@ -25,7 +25,7 @@ Node = TypeVar("Node", bound=Hashable)
 def cheapest_cut(
     reads: Mapping[Node, Iterable[Node]], costs: Mapping[Node, int], *, sources: Iterable[Node], sinks: Iterable[Node]
 ) -> set[Node]:
-    """Return the minimum-cost node cut between sources and sinks that is nearest to the sinks.
+    """Return the minimum-cost node cut between sources and sinks; of several such cuts, the nearest to the sinks.
 
     The algorithm uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972). In the flow network,
     each node becomes an edge with the node's cost as its capacity. Nodes that can reach a sink after the last
