@@ -85,7 +85,7 @@ def header(
 
 
 def _frame_comment(graph: Graph) -> list[str]:
-    """Return a comment on the normalisation of a frame, with its constants if there are few."""
+    """Return a comment on a frame's normalisation, which lists the constants unless there are many channels."""
     record, whole = graph.input, INPUT_KINDS[graph.input.kind]
     value = "value" if whole == 1 else f"value / {whole}"
     lines = [
