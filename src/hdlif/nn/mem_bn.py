@@ -14,10 +14,10 @@ class MemBN(PerStep):
     """A layer that computes m̂_t = α_t·m_t + β_t·BN_t(m_t) with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t.
 
     Every step has its own BN per channel. The statistics of a step cover only the batches in which that step ran. With
-    single-step random training, step t runs in a fraction (T - t + 1)/T of all batches. Initially, α = 1 and β = 0, so
-    Mem-BN has no effect. Steps beyond T share the parameters and statistics of the last step. In eval mode, m̂ = α*·m -
-    β* (see `affine`). Deployment folds Mem-BN into the leak and the threshold (`deploy.fold_mem_bn`), so Mem-BN costs
-    nothing at inference.
+    single-step random training, step t (the first is t = 1) runs on average in (T - t + 1)/T of all batches. Initially,
+    α = 1 and β = 0, so Mem-BN has no effect. Steps beyond T share the parameters and statistics of the last step. In
+    eval mode, m̂ = α*·m - β* (see `affine`). Deployment folds Mem-BN into the leak and the threshold
+    (`deploy.fold_mem_bn`), so Mem-BN costs nothing at inference.
 
     Pass a `MemBN` to a neuron:
 

@@ -1,4 +1,4 @@
-"""Recurrent layers, whose neurons also receive their own spikes from the previous step through a synapse."""
+"""Recurrent layers, whose neurons also receive the layer's spikes from the previous step through a synapse."""
 
 from collections.abc import Sequence
 from typing import ClassVar

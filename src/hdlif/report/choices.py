@@ -181,7 +181,7 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Return the option per layer that minimises the total effect within limits, or None if no choice is within them.
+    """Return one option per layer, chosen to minimise the total effect within limits, or None if no choice fits.
 
     The solver assumes that cost(choice) = before + Σ_layers (cost(option) - before).
 

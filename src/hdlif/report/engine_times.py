@@ -216,7 +216,7 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 
 
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
-    """Return the energy per image in µJ: first that of SOPs only, then that of all operations.
+    """Return two energies per image in µJ: one for SOPs only, and one for all operations.
 
     The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, both energies
     are None.

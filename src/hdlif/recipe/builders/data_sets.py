@@ -123,7 +123,7 @@ class DataKind(Described):
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return a copy of this kind of generated data in which `content` replaces the content."""
+        """Return a copy of this kind of generated data, with its content replaced by `content`."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 

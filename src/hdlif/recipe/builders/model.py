@@ -56,7 +56,7 @@ class Model(Part):
 
     @property
     def divisor(self) -> int:
-        """The number that must divide the input's height and width."""
+        """A number by which the input's height and width must be divisible."""
         return 1
 
 

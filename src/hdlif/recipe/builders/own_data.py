@@ -56,7 +56,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     """Return the overrides `key=value` that replace a recipe's data with a shipped data set or with the data at a path.
 
     The overrides do not change the batch size, the frames or the augmentations. If the recipe's shipped data set has
-    images larger than `LARGER`, the new images are resized to the same size. Raises `DataError`.
+    images larger than `LARGER`, the new images are resized to the size of the old ones. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:

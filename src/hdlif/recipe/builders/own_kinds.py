@@ -52,7 +52,7 @@ class OwnDataSection(Data):
         return super().key_names() - {"validation"}
 
     def build(self, **given: Any) -> Any:
-        """Find the data set and return its properties. Raises `RecipeError` if a key is rejected."""
+        """Find and return the data set. Raises `RecipeError` if a key is rejected."""
         return self._found(self.MAKES, self.arguments, given)
 
     def _found(self, request: Any, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> Any:

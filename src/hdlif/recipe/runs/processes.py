@@ -59,7 +59,7 @@ def joined(devices: int, nodes: int, precision: str) -> Accelerator:
     """Join the process group, with NCCL on GPUs or gloo on CPUs, and return the accelerator of this process.
 
     The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process with
-    SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes.
+    SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes than requested.
     """
     world_size = devices * nodes
     if world_size == 1:

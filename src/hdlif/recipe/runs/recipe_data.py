@@ -236,7 +236,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     """Raise `DataError` if the data files have changed since the training run in `out` began.
 
-    The check is skipped if the run in `out` has a different kind of data or different settings.
+    The check is skipped if the run in `out` and the recipe differ in the kind of data or in settings.
     """
     from hdlif.data.manifest import changes, read_manifest
 
@@ -248,7 +248,7 @@ def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
 
 
 def _is_another(out: Path, recipe: Recipe) -> bool:
-    """Return whether the recipe in `out` differs in its kind of data or outside the `data` section."""
+    """Return whether the recipe in `out` differs from `recipe` in its kind of data or outside the `data` section."""
     try:
         begun = load_recipe(out / run_folder.RECIPE)
     except RecipeError:

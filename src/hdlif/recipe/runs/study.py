@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line (which a full disk can leave), so that the next line starts on a new line."""
+    """Remove an incomplete last line, which a full disk can leave, so that the next entry starts on a new line."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -113,7 +113,7 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """Claim a stopped or new trial for this process and yield it, or yield None if the study has `most` trials.
+    """Claim a stopped trial, or else a new one, for this process and yield it; yield None if there are `most` trials.
 
     The parameters of a new trial depend on `seed`, on the trial's number, and on the results of other trials.
     """
