@@ -86,7 +86,7 @@ def frames_of(section: DataConfig, samples: str | None) -> str:
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Convert the samples of data sets to time steps, as the section specifies; events are already binned."""
+    """Convert samples to time steps as specified in the section, except events, which are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
@@ -195,7 +195,7 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
 
 
 def data_kind(recipe: Recipe) -> Described:
-    """Return the known or recorded properties of the recipe's data, without reading the data.
+    """Return the properties of the recipe's data that are known or recorded in the recipe, without reading the data.
 
     Raises:
         RecipeError: the section is invalid, or its data must be inspected first (`with_data_found`).
@@ -218,7 +218,7 @@ def data_kind(recipe: Recipe) -> Described:
 
 
 def record_of(stated: InputConfig) -> InputRecord:
-    """Return the input record in a recipe. Raises `RecipeError` if the record is not valid."""
+    """Return the input record that a recipe contains. Raises `RecipeError` if the record is not valid."""
     sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
     record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
@@ -229,7 +229,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the noun for a sample in all recipes, or "sample" if the recipes use different nouns.
+    """Return the noun that all recipes use for a sample, or "sample" if they use different nouns.
 
     Args:
         recipes: recipes, or their copies in summaries, which another version may have written.

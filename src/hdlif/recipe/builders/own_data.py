@@ -53,10 +53,10 @@ NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """Return the overrides `key=value` that replace a recipe's data with a shipped data set or the data at a path.
+    """Return the overrides `key=value` that replace a recipe's data with a shipped data set or with the data at a path.
 
     The overrides do not change the batch size, the frames or the augmentations. If the recipe's shipped data set has
-    images larger than `LARGER`, the new images are resized to the same size. Raises `DataError`.
+    images larger than `LARGER`, the new images are resized to the size of the old ones. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
@@ -160,7 +160,7 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothi
 
 
 def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """Return the keys of the `data` section that a network's task and outputs require. Raises `DataError`."""
+    """Return the keys that the `data` section needs for a network's task and outputs. Raises `DataError`."""
     arguments: dict[str, Any] = {}
     if task.kind == "sequence":
         arguments = {"each_step": True}
@@ -190,7 +190,7 @@ _OF_NETWORK = {
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """Return the keys of the `data` section for testing a network on other data.
+    """Return the keys of the `data` section for testing a network on data from another source.
 
     Args:
         keys: keys that the user sets.
@@ -292,7 +292,7 @@ def found_data(
     new_classes: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Prepare custom data for a network with the input record `record`, and split the data if they are not split yet.
+    """Prepare custom data for a network with the input record `record`, and split the data if they have no split yet.
 
     Args:
         labels: names of the network's outputs, which determine the label order; None accepts any classes or values.

@@ -1,4 +1,4 @@
-"""Load test data for a network with `sets_for`, or by name with `sets_named`.
+"""Load test data, either for a network (`sets_for`) or by name (`sets_named`).
 
 `builders.build_data` loads training data from a recipe.
 """
