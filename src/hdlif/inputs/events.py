@@ -166,7 +166,7 @@ def check_events(events: Events) -> None:
 
 
 def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Return the events in arrays `t`, `x`, `y` and `p`, each [N].
+    """Convert arrays `t`, `x`, `y` and `p`, each [N], to events.
 
     Times `t` are finite numbers in any unit, and `x` and `y` are whole numbers. The polarity `p` is 1 or true for
     brighter, and 0, false or -1 for darker.

@@ -139,7 +139,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row of a CSV file with the number of the row's last line. Raises `Unreadable`."""
+    """Yield each row of a CSV file with the number of the line on which the row ends. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it contains a zero byte, so it is not text")
     try:

@@ -53,7 +53,7 @@ PLAIN = Format(_PCM, 1, 0, 16)
 
 
 def parse_wave(content: bytes) -> Wave:
-    """Return the mean over the channels of a .wav file, with integers divided by full scale.
+    """Return the samples of a .wav file, averaged over the channels; integers are divided by full scale.
 
     Raises:
         Unreadable: the file has another format, is compressed, cut short, beyond a limit or empty, or contains a sample
@@ -133,7 +133,7 @@ def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.
 
 
 def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
-    """Decode audio samples, and return the mean over the channels as float32 [N], from about -1 to 1.
+    """Decode audio samples, and return their mean over the channels as float32 [N], from about -1 to 1.
 
     Args:
         first: the number of the first sample, for the error message.

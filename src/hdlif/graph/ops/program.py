@@ -1,9 +1,9 @@
-"""The program op, a neuron's equation as elementwise operations on registers (`hdlif.graph.equations.program`).
+"""The program op evaluates a neuron's equation by elementwise operations on registers (`graph.equations.program`).
 
-Register 0 is x, followed by the states before the step, row0[t, c], row1[t, c], ..., and one register per operation.
-All states are initially 0. The output y is the register `spike`, which is a code if its operation returns only 1 or 0.
-The states after the step are the registers `after`. An equation with `fires` = false (default: true) emits no spikes
-and does not count as a neuron layer.
+Register 0 is x. The next registers contain the states before the step, then row0[t, c], row1[t, c], ..., and then the
+result of each operation. All states are initially 0. The output y is the register `spike`, and is an integer code if
+that register's operation returns only 1 or 0. The registers listed in `after` contain the states after the step. An
+equation with `fires` = false (default: true) emits no spikes and does not count as a neuron layer.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def named_rows(node: Node) -> dict[str, Array]:
 
 
 def program_of(node: Node) -> Program:
-    """Return the program of a node, or raise `ArtefactError`."""
+    """Return the program of a node, or raise `ArtefactError` if the program is invalid."""
     try:
         return from_attributes(node.attributes)
     except EquationError as error:
@@ -84,7 +84,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def fires(node: Node) -> bool:
-    """Return whether the equation emits spikes, which is not the case for companding."""
+    """Return whether the equation emits spikes; a companding equation, for example, does not."""
     return bool(node.attributes.get("fires", True))
 
 
