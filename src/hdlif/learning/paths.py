@@ -26,7 +26,7 @@ from hdlif.nn.steps import Observer, carrying
 
 
 class Wiring(Observer):
-    """An observer that records the inputs of modules' children in each `Scope` of a pass.
+    """An observer that records, in each `Scope` of a pass, the inputs of a module's children.
 
     Attributes:
         reads: by module, in the format of `Temporal.reads`: children in the order in which they ran, each with the
@@ -141,7 +141,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """Return the paths that a module declares, or one path per pair of source and child for declared `reads`."""
+    """Return the paths that a module declares, or one path per source-child pair if the module declares `reads`."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)

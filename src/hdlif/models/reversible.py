@@ -4,7 +4,7 @@ The two streams of currents at the input of a block can be recomputed from the o
 therefore needs no stored inputs, and memory use does not grow with depth.
 
 Hooks inside the blocks run twice: without autograd in the forward pass, and again in the backward pass. To monitor a
-reversible network, pass measures with the steps instead of using hooks, or keep the graphs (`carrying`).
+reversible network without hooks, pass measures with the steps; to use hooks, keep the graphs (`carrying`).
 """
 
 import math

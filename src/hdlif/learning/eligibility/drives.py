@@ -49,7 +49,7 @@ class Drive:
     product: Tensor | None = None
 
     def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the multipliers of `x` and `product`, [K, B, N] each, in dI/dW times a given factor."""
+        """Return the multipliers of `x` and `product`, [K, B, N] each, in the expression factor·dI/dW."""
         scaled = factor if self.gain is None else factor * self.gain
         return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
 

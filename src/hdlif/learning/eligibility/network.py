@@ -151,7 +151,7 @@ class Eligibility(Observer):
         self.check_budget()
 
     def check_budget(self, times: int = 1) -> None:
-        """Raise `TrainingError` if the traces of all layers, for `times` batches, exceed the budget."""
+        """Raise `TrainingError` if the size of all layers' traces, multiplied by `times`, exceeds the budget."""
         sizes = {name: times * size for name, size in self.bytes.items()}
         if (total := sum(sizes.values())) > self._budget:
             most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
@@ -276,7 +276,7 @@ class Eligibility(Observer):
 
 
 def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
-    """Return the indices of learned rows that all steps share."""
+    """Return the indices of the learned parameter rows that all steps share."""
     with torch.enable_grad():
         learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
     shared = [len(values) == 1 for values in neuron.row_values().values()]

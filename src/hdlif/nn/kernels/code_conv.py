@@ -86,7 +86,7 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
 
 
 def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
-    """Return W_q * x, [N, D, H', W'] with channels last, for spikes that are codes.
+    """Return the convolution W_q * x of coded spikes, [N, D, H', W'] in channels-last layout.
 
     Args:
         x: the spikes [N, C, H, W]; only the gradient reads them.
@@ -252,7 +252,7 @@ class _Convolved(torch.autograd.Function):
 def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of spikes and weights, with None for gradients that are faster densely."""
+    """Return the required gradients of spikes and weights, with None for those that are faster to compute densely."""
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     of_input = ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live
     of_weight = ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes
