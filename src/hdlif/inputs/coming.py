@@ -53,7 +53,7 @@ class Source:
         return self._at if self._waits else perf_counter()
 
     def read(self) -> bytes:
-        """Return the available bytes (at least one), or no bytes at the end of the source."""
+        """Wait for bytes and return all that are available, or return an empty `bytes` at the end of the source."""
         if self._held:
             block, self._held = self._held, b""
             return block

@@ -99,7 +99,7 @@ def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
 def matched(found: NDArray[np.integer], true: NDArray[np.integer]) -> tuple[int, int, int]:
     """Count true positives, false positives and missed objects in maps [H, W] of object numbers.
 
-    A true positive is a found object whose intersection over union with a true object is above 0.5. Each object can
+    A found object is a true positive if its intersection over union with a true object is above 0.5. Each object can
     match at most once. Pixels with negative values in `true` are ignored.
     """
     counted = true >= 0

@@ -169,7 +169,7 @@ def _silence_log() -> None:
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return the sides of an image, or of its TIFF tiles if larger, because libtiff always decodes complete tiles."""
+    """Return the width and height that decoding needs; libtiff decodes complete tiles, which may exceed the image."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 
@@ -200,7 +200,7 @@ _WITHOUT_WARNINGS = _WithoutWarnings()
 
 @contextlib.contextmanager
 def _silent_libtiff() -> Iterator[None]:
-    """Discard libtiff's messages about damaged files on standard error."""
+    """Discard the messages about damaged files that libtiff prints to standard error."""
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             kept = os.dup(2)

@@ -35,7 +35,7 @@ def read_raw(content: bytes) -> Events:
 
 
 def _header(content: bytes) -> tuple[list[str], int]:
-    """Return the header lines without %, and the offset of the first word."""
+    """Return the header lines without the leading %, and the offset of the first word."""
     lines, start = list[str](), 0
     while content[start : start + 1] == b"%":
         end = content.find(b"\n", start, start + _MOST_HEADER)

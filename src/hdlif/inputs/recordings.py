@@ -1,7 +1,7 @@
 """Read event-camera files.
 
-hdlif has built-in readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 and HDF5
-require the packages tonic and h5py, which are in an optional extra because tonic is licensed under the GPL.
+hdlif has built-in readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 requires the
+package tonic, and HDF5 requires h5py. These packages are in an optional extra, because tonic is licensed under the GPL.
 """
 
 import io

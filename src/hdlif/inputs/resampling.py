@@ -125,7 +125,7 @@ def _terms(rate: int, to: int) -> tuple[int, int]:
 
 
 def _reach(up: int, down: int) -> int:
-    """Return the number of inputs on each side that contribute to an output."""
+    """Return the number of inputs on each side of an output that contribute to the output."""
     return math.ceil(_ZEROS / _cutoff(up, down))
 
 

@@ -1,6 +1,7 @@
 """Read RIFF WAVE files with PCM of 8, 16, 24 or 32 bits, or with floats of 32 or 64 bits.
 
-Python's module `wave` cannot read floats and, before Python 3.12, could not read the extensible format of 24-bit files.
+Python's `wave` module cannot read floats. Before Python 3.12, it also could not read the extensible format of 24-bit
+files.
 """
 
 import io

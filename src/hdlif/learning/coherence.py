@@ -114,7 +114,10 @@ class Layer(Figures):
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """The comparison of one plan, such as one randomly drawn step, with the full reference gradient of all synapses."""
+    """The comparison of one plan's gradient with the full reference gradient of all synapses.
+
+    A plan may be a single randomly drawn step, for example.
+    """
 
     steps: tuple[int, ...]
     cosine: float | None

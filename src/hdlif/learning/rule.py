@@ -138,7 +138,7 @@ class Streaming(Rule, Protocol):
 def run(
     rule: Rule, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
 ) -> Iterator[Step]:
-    """Return a rule's losses for a batch of separate samples or, if `carry` is given, for the next part of each stream.
+    """Return a rule's losses for independent samples or, if `carry` is given, for the next part of each stream.
 
     For streams, batch norms normalise by running averages.
     """

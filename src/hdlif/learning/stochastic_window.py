@@ -28,12 +28,12 @@ class StochasticWindow:
     With `loss = "each"`, every step of the window has a loss. The factor of step t is w_t/P(t is in the window), where
     w_t is the criterion's weight. The expected gradient is Σ_t w_t·g_t, where g_t is the gradient of step t's loss,
     truncated at the window's start. For equal weights, `a` is uniform in 0..T - w. If c_t windows contain t, the factor
-    of step t is (T - w + 1)/(T·c_t). For unequal weights, the probability of a window is proportional to the window's
-    weight. With `loss = "last"`, only the last step of the window has a loss, and the probability of a step is
-    proportional to the step's weight. With "last", the gradient of every loss is truncated at w steps, or at the start
-    of the sequence. With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps, target), as in
-    `SLTT`. To compute the mean of the logits, all steps first run without a graph. The steps of the window have the
-    same factors as with "each", so w = T gives `STBP()`.
+    of step t is (T - w + 1)/(T·c_t). For unequal weights, the probability of a window is proportional to the total
+    weight of its steps. With `loss = "last"`, only the last step of the window has a loss, and the probability of a
+    step is proportional to the step's weight. With "last", the gradient of every loss is truncated at w steps, or at
+    the start of the sequence. With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps,
+    target), as in `SLTT`. To compute the mean of the logits, all steps first run without a graph. The steps of the
+    window have the same factors as with "each", so w = T gives `STBP()`.
 
     >>> import torch
     >>> from hdlif.learning import StochasticWindow

@@ -1,4 +1,4 @@
-"""Run synapses with ordinary outputs but weight gradients from traces (`hdlif.learning.traces`)."""
+"""Run synapses that compute ordinary outputs, but take weight gradients from traces (`hdlif.learning.traces`)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence

@@ -55,7 +55,7 @@ def block_names(blocks: Sequence[int]) -> list[str]:
 
 
 def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
-    """Raise `ValueError` if a name in `inner` is not a block or if a number of channels is below 1."""
+    """Raise `ValueError` if a key of `inner` is not the name of a block, or if a number of channels is below 1."""
     for name, channels in inner.items():
         if name not in blocks or channels < 1:
             raise ValueError(

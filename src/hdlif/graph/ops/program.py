@@ -63,7 +63,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return the gradients of the step, with the gradients of tensors summed over the map, row by row."""
+    """Return the gradients of one step; the gradient of each tensor is summed over the map, row by row."""
     program, x = program_of(node), passed.inputs[0].astype(np.float32)
     states = [passed.states[name] for name in program.states]
     own = {key: row_of_step(node, key, passed.t, x.ndim) for key in row_names(program)}

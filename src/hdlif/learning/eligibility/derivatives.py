@@ -1,4 +1,4 @@
-"""Derivatives of neuron steps and dependencies between the states within a chunk."""
+"""Compute the derivatives of neuron steps, and the dependencies between states within a chunk."""
 
 from __future__ import annotations
 

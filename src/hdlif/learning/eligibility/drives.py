@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope dI/dy of currents I = g·n + β, [K, B, N], where n is a synapse's output y after normalisation.
+    """The slope dI/dy of the currents I = g·n + β [K, B, N], where n is the normalised output y of a synapse.
 
     The gain g is broadcast to the shape of the currents.
     """

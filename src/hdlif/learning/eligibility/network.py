@@ -251,7 +251,7 @@ class Eligibility(Observer):
         return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"
 
     def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
-        """Return the drives of weights and of other parameters, and the parameters that receive the gradients."""
+        """Return dI/dW of the weights, dI/dp of other parameters, and all parameters that receive gradients."""
         gather = carried(steps).gather
         drives: list[Drive] = []
         weights: list[Tensor] = []

@@ -51,7 +51,7 @@ class Shares(NamedTuple):
 
 @cache
 def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
-    """Return the largest fractions of nonzeros for which sparse gradients are faster than dense gradients.
+    """Return the largest fractions of nonzero entries for which sparse gradients are faster than dense gradients.
 
     Wide registers speed up dense gradients more than sparse gradients, especially with Winograd's algorithm.
 
