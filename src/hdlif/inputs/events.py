@@ -52,7 +52,7 @@ def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
 
 def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Assign events to M frames of equal duration, with j = floor(M·(t - t_first) / (t_last - t_first)).
+    """Assign events to M frames of equal duration: frame j = floor(M·(t - t_first) / (t_last - t_first)).
 
     An event at t_last belongs to the last frame. If all times are equal, all events belong to the first frame.
 

@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Read a CSV or Parquet file, depending on `suffix`, with the arguments of `parse_table`."""
+    """Read a CSV or Parquet file, depending on `suffix`; all other arguments are as in `parse_table`."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)

@@ -36,7 +36,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """The format of audio samples, with a type code and the number of bits per value."""
+    """The format of audio samples, including a type code and the number of bits per value."""
 
     code: int
     channels: int

@@ -181,9 +181,9 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     """Return the loss for the outputs [T, B, n] of all steps.
 
     If all steps have the same target, the loss is criterion(reduce(outputs of the steps with a loss), target). If the
-    steps share one target and have weights, each output is first multiplied by its step's weight divided by the mean
-    weight. If each step has its own target, the loss is the mean, or weighted mean, of criterion(outputs_t, target_t)
-    over the steps with a loss.
+    steps share one target and have weights, each output is first multiplied by the ratio of its step's weight to the
+    mean weight. If each step has its own target, the loss is the mean, or weighted mean, of criterion(outputs_t,
+    target_t) over the steps with a loss.
 
     >>> import torch
     >>> import torch.nn.functional as F

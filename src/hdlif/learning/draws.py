@@ -52,9 +52,9 @@ class Uniform:
 class Stratified:
     """A draw of one position from each of k strata, which are contiguous ranges with about 1/k of the weight each.
 
-    Within a stratum, the probability of a position is proportional to its weight, and the factor is the stratum's
-    weight. A stratified draw never consists of only early or only late steps, which reduces the variance if steps
-    differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    Within a stratum, the probability of a position is proportional to its weight, and the factor of every position is
+    the total weight of the stratum. A stratified draw never consists of only early or only late steps, which reduces
+    the variance if steps differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
     The rule in this example draws one step from the first half and one step from the second half:
 

@@ -103,7 +103,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
-    """Return the synapses whose past inputs affect a membrane, by name, in the network's order.
+    """Return, by name and in the network's order, the synapses whose past inputs affect a membrane.
 
     Names are relative to the network itself, without the modules that wrap the network for precision or several ranks.
 

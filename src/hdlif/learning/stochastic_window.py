@@ -18,7 +18,7 @@ from hdlif.nn import HeldWeights, carrying, detach
 
 @dataclass(frozen=True)
 class StochasticWindow:
-    """A rule that back-propagates through a random window of w consecutive time steps, with one update.
+    """A rule that back-propagates through a random window of w consecutive time steps and makes one update.
 
     The rule draws the first step `a` of the window and detaches the state at this step. Steps before the window run
     without a graph, and steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward

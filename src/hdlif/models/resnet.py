@@ -226,7 +226,7 @@ def reversible_resnet(
     stem: StemFactory = cifar_stem,
     grid: float | None = GRID,
 ) -> Network:
-    """Return a reversible ResNet, for which the memory of STBP grows with the number of stages, not blocks.
+    """Return a reversible ResNet, whose memory with STBP grows with the number of stages, not of blocks.
 
     Stage i has `blocks[i]` blocks with `width`·2^i channels. The first block of each later stage, "down", is an
     ordinary `PreActBlock` that halves the sides of the map. All other blocks in a stage are `ReversibleBlock`s in the

@@ -270,7 +270,7 @@ class _Chain:
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
     def _is_normalised_next(self) -> bool:
-        """Return whether the next child is a norm that can use the moments of its maps."""
+        """Return whether the next child is a batch norm that can use the moments of this child's maps."""
         if self._at + 1 >= len(self._children):
             return False
         norm = self._children[self._at + 1]

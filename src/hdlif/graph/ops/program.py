@@ -26,7 +26,7 @@ def row_names(program: Program) -> tuple[str, ...]:
 
 
 def named_rows(node: Node) -> dict[str, Array]:
-    """Return the tensors of a program node, by row name."""
+    """Return a dict from the row names of a program node to its tensors."""
     program = program_of(node)
     return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
 

@@ -16,7 +16,7 @@ from hdlif.nn.synapses import QuantLayer
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that provides currents in this step, with the subsequent batch norm or gain and shift."""
+    """A synapse that provides currents in this step, and the batch norm or gain and shift after the synapse, if any."""
 
     synapse: nn.Module
     x: Tensor

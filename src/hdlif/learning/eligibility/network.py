@@ -172,7 +172,7 @@ class Eligibility(Observer):
         steps: range,
         rows: Sequence[Tensor],
     ) -> Tensor:
-        """Return the spikes y [K, B, N, ...] of K steps, with a gradient that includes the layer's past.
+        """Return the spikes y [K, B, N, ...] of K steps, whose gradient also covers the layer's past steps.
 
         Args:
             x: the currents, [K or 1, B, N, ...].

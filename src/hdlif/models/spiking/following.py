@@ -1,4 +1,4 @@
-"""Convert composite modules by tracing their forward pass with torch.fx, with children as leaves.
+"""Convert composite modules by tracing their forward pass with torch.fx; the children are leaves of the trace.
 
 A torch function with an equivalent module is converted like that module.
 """
