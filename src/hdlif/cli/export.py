@@ -89,17 +89,22 @@ def export_file(
     a plain `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
     `say` is called with a line of text before each slow check.
 
-    Args: out: The file to write, usually NAME.hdlif.safetensors. to: confidence: Artefact and C: the probability at
-    which early exit stops; auto is the smallest one that keeps the accuracy of all time steps on the validation part.
-    max_drop: --confidence auto: percentage points of accuracy that early exit may lose.  [default: 0.5] form: ONNX: all
-    time steps of a static image, or one step with its state.  [default: unrolled] batch: ONNX: images per call of the
-    unrolled form; a step takes any number.  [default: 1] weights: ONNX: type of low-bit weights; int4 requires opset
-    21.  [default: int8] extension: NIR: the entire network, with metadata where NIR has no node; only hdlif reads the
-    metadata. for_norse: NIR: write R = 1 with larger weights, and sums, because norse ignores R and has no mean.
-    arithmetic: C: float32, or 16-bit integers with formats chosen on --data.  [default: float] data: C and --confidence
-    auto: the data for a model file; a run's own data by default. data_root: C and --confidence auto: folder of data
-    sets that are not part of a package. rom: C: maximum size of tables (the network's constants), such as 65536 or 64K.
-    ram: C: maximum size of state, workspace and training memory, such as 16384 or 16K.
+    Args:
+        out: The file to write, usually NAME.hdlif.safetensors.
+        to:
+        confidence: Artefact and C: the probability at which early exit stops; auto is the smallest one that keeps the
+            accuracy of all time steps on the validation part.
+        max_drop: --confidence auto: percentage points of accuracy that early exit may lose.  [default: 0.5]
+        form: ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]
+        batch: ONNX: images per call of the unrolled form; a step takes any number.  [default: 1]
+        weights: ONNX: type of low-bit weights; int4 requires opset 21.  [default: int8]
+        extension: NIR: the entire network, with metadata where NIR has no node; only hdlif reads the metadata.
+        for_norse: NIR: write R = 1 with larger weights, and sums, because norse ignores R and has no mean.
+        arithmetic: C: float32, or 16-bit integers with formats chosen on --data.  [default: float]
+        data: C and --confidence auto: the data for a model file; a run's own data by default.
+        data_root: C and --confidence auto: folder of data sets that are not part of a package.
+        rom: C: maximum size of tables (the network's constants), such as 65536 or 64K.
+        ram: C: maximum size of state, workspace and training memory, such as 16384 or 16K.
         firmware: C: also write a program for boards into the folder of --out.
         learn: C: train the network on the device; the levels are as in `hdlif adapt`, in fixed point only classifier.
         momentum: C: momentum of --learn, from 0 to below 1; needs one float per trained parameter.  [default: 0.0]

@@ -20,7 +20,7 @@ QUANTITIES = {
     "energy_uj": "energy of all operations per sample, in µJ",
     "mb": "size of the model file, in MB",
     "flash_kb": "tables of the C export in fixed point, in kB, without the code",
-    "ram_kb": "state and work space of the C export in fixed point, in kB, without the stack",
+    "ram_kb": "state and workspace of the C export in fixed point, in kB, without the stack",
     "ms": "time per sample in the runtime on this machine, on one thread",
 }
 

@@ -33,7 +33,7 @@ def header(
         f"   {name}_start makes the state of a new sequence, and {name}_step gives the outputs of one time step:",
         f"   {_meaning(graph)}.",
         f"   {_shown(graph)}",
-        "   The work space carries nothing from one step to the next: networks and sequences may share one. */",
+        "   The workspace carries nothing from one step to the next: networks and sequences may share one. */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
