@@ -155,7 +155,7 @@ LIMITS = {
     },
     "docs/how_to/serving": {
         "4,096 counted for each": "serve.streams.OVERHEAD_BYTES",
-        "A JPEG of more than 100 scans": "inputs.pictures.MOST_SCANS",
+        "JPEG files with more than 100 scans": "inputs.pictures.MOST_SCANS",
         "headers, bytes (up to 2^12 more if they come at once) | | 2^14": "serve.protocol.MOST_HEADER_BYTES",
         "inputs and answers | | 2^29": "serve.Settings.max_bodies_bytes",
         "such as decoding an image | | 10": "serve.Settings.read_seconds",
