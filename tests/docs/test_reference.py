@@ -184,7 +184,7 @@ def test_a_limit_is_stated_as_it_is() -> None:
             with naming(words):
                 assert words in text
                 assert number(words) == pydoc.locate(f"hdlif.{place}")
-    options = re.findall(r"(?<!, )`--([a-z-]+)`(?: \| | \()([\d^]+)(?! leaves)", page("how_to/serving"))
+    options = re.findall(r"(?<!, )`--([a-z-]+)`(?: \| | \(|\s\(default )([\d^]+)(?! leaves)", page("how_to/serving"))
     assert len(options) == 12
     for name, limit in options:
         assert number(limit) == getattr(Settings, name.replace("-", "_")), name
