@@ -1,4 +1,4 @@
-"""Implement `hdlif train`, which trains a recipe and writes a run folder."""
+"""Implement `hdlif train`, which trains a network from a recipe and writes a run folder."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence

@@ -90,7 +90,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """Return the targets [N, ...] of samples; the samples `like` determine the shape of an empty result."""
+        """Return the targets [N, ...] of samples. Without samples, `like` determines the shape of the result."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 

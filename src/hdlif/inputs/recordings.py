@@ -90,9 +90,9 @@ def _read_aedat2(content: bytes) -> Events:
 def _read_aedat3(content: bytes) -> Events:
     """Read AEDAT 3.1, in which a text header that ends with #!END-HEADER precedes packets of events.
 
-    Each packet has its own 28-byte header. A polarity event consists of 4 bytes of data and 4 bytes of time, both in
-    little-endian order. In an event's data, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2 to 16 are y, and
-    bits 17 to 31 are x.
+    Each packet has its own 28-byte header. A polarity event consists of a 4-byte data word and a 4-byte
+    timestamp, both in little-endian order. In the data word, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2
+    to 16 are y, and bits 17 to 31 are x.
     """
     mark = b"#!END-HEADER\r\n"
     place = content.find(mark)

@@ -206,7 +206,7 @@ def column_name(header: Sequence[str] | None, place: int) -> str:
 
 
 def no_number(cell: str) -> tuple[str, bool]:
-    """Return a description of why a cell is not a number, and whether the cell contains text."""
+    """Return the reason why a cell is not a number, and whether the cell contains text."""
     word = cell.strip().lower()
     if not word:
         return f"the cell is empty; {FILL_IN}", False

@@ -1,4 +1,4 @@
-"""Run a module's children on a chunk of time steps while passing their states, and define sequences of modules."""
+"""Run a module's children on a chunk of time steps with their states. Also define sequences of modules."""
 
 from __future__ import annotations
 

@@ -32,11 +32,12 @@ class Temporal(nn.Module):
 
     @property
     def paths(self) -> Paths | None:
-        """Return the paths from x through the children to y, which trace-based rules use to find the inputs of neurons.
+        """Return the paths from x to y through the child modules.
 
-        Each path lists the names of children in the order of data flow. The path () denotes the addition of the
-        unchanged x to y. A path (synapse, neuron) denotes a recurrent synapse, which does not read x. If several
-        children of your block contain synapses or neurons, define `paths` as a class attribute or property:
+        Trace-based rules use these paths to find the inputs of neurons. Each path lists the names of children in the
+        order of data flow. The path () denotes the addition of the unchanged x to y. A path (synapse, neuron) denotes a
+        recurrent synapse, which does not read x. If several children of your block contain synapses or neurons, define
+        `paths` as a class attribute or property:
 
         >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
         """

@@ -27,7 +27,7 @@ Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error about an unknown key, or the first error of all if no key is unknown."""
+    """Return the first error about an unknown key or, if all keys are known, the first error."""
     # An unknown key may explain a missing key.
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 

@@ -150,7 +150,7 @@ def measured(
     """Measure which number of threads gives the fastest updates, and return it.
 
     Each round times the same update with every number of threads. If more rounds follow, the first round only excludes
-    thread counts that are slow. In each later round, each time is divided by the time with the smallest number of
+    thread counts that are slow. In each later round, every measured time is divided by the time with the fewest
     threads. The choice is based on the median ratio over rounds, so a short disturbance has no effect.
 
     Args:

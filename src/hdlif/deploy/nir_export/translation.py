@@ -64,7 +64,7 @@ class _Value:
 
 
 def nir_package() -> Any:
-    """Import and return the package nir, or raise `MissingExtraError` if nir is not installed."""
+    """Import and return the `nir` package, or raise `MissingExtraError` if it is not installed."""
     try:
         import nir
     except ModuleNotFoundError as error:

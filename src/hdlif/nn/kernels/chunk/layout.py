@@ -69,7 +69,7 @@ class Layout:
         self.add(table, -1, 0, np.zeros(self.steps, np.int64))
 
     def add(self, table: str, tensor: int | Numbers, factor: int | Numbers, offsets: Numbers) -> None:
-        """Add one address per step to a table: factor times the tensor's address, plus an offset."""
+        """Add one address per step to a table: `factor` times the tensor's address, plus an offset."""
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
     def length(self, encoding: StreamEncoding = "values") -> int:
