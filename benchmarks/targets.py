@@ -147,6 +147,9 @@ def _wasm(table: Table, artefact: Path, folder: Path) -> None:
 
 
 def _engines(table: Table, artefact: Path, folder: Path) -> None:
+    if importlib.util.find_spec("onnx") is None:
+        print("onnx is not installed", file=sys.stderr)
+        return
     for weights in ("int8", "int4", "float32"):
         path = folder / f"{weights}.onnx"
         export_file(artefact, path, to="onnx", weights=weights)

@@ -12,7 +12,6 @@ holds 95 %: of an accuracy it is Wilson's, of any other metric that of 200 resam
 import argparse
 import hashlib
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -27,24 +26,12 @@ from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import write_json
 from hdlif.report.engine_times import in_turns, spread
 from hdlif.report.provenance import hardware
+from hdlif.report.tables import wilson_interval
 from hdlif.runtime import Session
 from hdlif.training import checkpoint
 
-Z = 1.959964
-"""97.5 % of a standard normal distribution lie below it."""
 RESAMPLES = 200
 ROUNDS, CALLS = 20, 3
-
-
-def wilson(right: float, n: int) -> list[float]:
-    """Return Wilson's 95 % interval of a fraction of n.
-
-    >>> [round(value, 4) for value in wilson(0.9, 100)]
-    [0.8256, 0.9448]
-    """
-    middle = right + Z**2 / (2 * n)
-    half = Z * math.sqrt(right * (1 - right) / n + Z**2 / (4 * n**2))
-    return [(middle + sign * half) / (1 + Z**2 / n) for sign in (-1, 1)]
 
 
 def write_weights(run: Path, path: Path) -> None:
@@ -79,7 +66,7 @@ def card_of(given: argparse.Namespace, weights: Path, model: Path) -> dict[str, 
     found = bench_places.measured(given.run, given.data_root)
     metric = found["record"]["metric"]
     if metric == "accuracy" and recipe.task.kind == "classify":
-        interval, method = wilson(evaluated.metrics[metric], evaluated.n), "Wilson"
+        interval, method = wilson_interval(evaluated.metrics[metric], evaluated.n), "Wilson"
     else:
         drawn = bench_places.resampled(found, RESAMPLES)
         interval, method = bench_places.interval(drawn), f"bootstrap, {RESAMPLES} resamples"

@@ -2,8 +2,8 @@
 
 The first SIGINT raises KeyboardInterrupt, so hdlif can remove partial files and end its child processes. Further
 signals are ignored for `PATIENCE` seconds; after that, a signal ends the process immediately. During training,
-`hdlif.training.interruption` delays the first SIGINT, so the second SIGINT raises KeyboardInterrupt. After an
-interrupt, the exit code is 130, and no traceback is shown.
+`hdlif.training.interruption` handles the first SIGINT and delays it until the training state is complete. A second
+SIGINT raises KeyboardInterrupt. After an interrupt, the exit code is 130, and no traceback is shown.
 
 While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and others raise a different
 error. A SIGINT during an import therefore ends the process immediately, without loss of work.
@@ -30,7 +30,10 @@ class _Unraisable(Protocol):
 
 
 class Interrupts:
-    """A SIGINT handler that is active from `hear` until `end`; `first` is the time of the first signal."""
+    """A SIGINT handler that is active from the call of `hear` to the call of `end`.
+
+    `first` is the time at which the first SIGINT arrived.
+    """
 
     def __init__(self) -> None:
         self.first: float | None = None
@@ -82,7 +85,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def program() -> NoReturn:
-    """Run the command line and exit with its exit code."""
+    """Run the command line, then exit the process with the resulting exit code."""
     # Fabric and data loaders start processes that would search the working folder first; hdlif's own have -P.
     os.environ["PYTHONSAFEPATH"] = "1"
     interrupts = Interrupts()

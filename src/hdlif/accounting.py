@@ -1,4 +1,4 @@
-"""Counts of parameters, operations, energy and memory; see `hdlif.report.accounting`."""
+"""Re-export `hdlif.report.accounting`, which computes parameters, operations, energy and memory."""
 
 from hdlif.report.accounting import Activity as Activity
 from hdlif.report.accounting import Layer as Layer

@@ -55,7 +55,7 @@ def _if_plain(values: Any) -> Any:
 
 
 class Component(BaseModel):
-    """A recipe part selected by name, with a `kind` and the arguments for this kind."""
+    """A part of a recipe: `kind` selects the implementation by name, and all other keys are its arguments."""
 
     # A checkpoint stores the recipe as canonical JSON, so values are JSON values, without NaN and infinity.
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
@@ -94,7 +94,10 @@ class _Section(BaseModel):
 
 
 class MixupConfig(_Section):
-    """Settings for Mixup and CutMix, applied per batch as in timm; `training.label_smoothing` smooths mixed labels."""
+    """Settings for Mixup and CutMix, applied per batch as in timm.
+
+    `training.label_smoothing` also smooths the mixed labels.
+    """
 
     mixup_alpha: float = Field(0.8, ge=0, description="Parameter of mixup's Beta distribution; 0 turns mixup off.")
     cutmix_alpha: float = Field(1.0, ge=0, description="Parameter of CutMix's Beta distribution; 0 turns CutMix off.")
@@ -123,7 +126,7 @@ class SoundConfig(_Section):
 
 
 class InputConfig(_Section):
-    """Settings for converting custom samples to tensors. The fields are those of a model file's input record."""
+    """Settings for converting custom samples to tensors. The fields match the input record of a model file."""
 
     EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
 
@@ -166,7 +169,7 @@ _Augmentation = Annotated[Annotated[Word, Tag("name")] | Annotated[Component, Ta
 
 
 class DataConfig(_Section):
-    """The data set, its split and its batches. All other keys are arguments of the data set."""
+    """The data set, its split and its batches. Keys without a field in this class are arguments of the data set."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -166,7 +166,7 @@ def cut(text: str, most: int = 80) -> str:
 
 
 def brief(value: object) -> str:
-    """Return Python's `repr` of `value` in at most 80 characters, or its type if `repr` fails."""
+    """Return Python's `repr` of `value` in at most 80 characters, or the value's type if `repr` fails."""
     try:
         return cut(repr(value))
     except (ValueError, RecursionError):

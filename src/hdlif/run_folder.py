@@ -44,7 +44,7 @@ WRITTEN = (LAST, BEST, MODEL, SUMMARY, CONFUSION, EARLY, ERRORS, LABELS, GALLERY
 
 
 def resuming(folder: Path) -> str:
-    """Return the command that resumes the training run in a folder, using the folder's recipe.
+    """Return the command that resumes the training run in a folder with the folder's own recipe.
 
     >>> resuming(Path("runs/my net"))
     "hdlif train 'runs/my net/recipe.yaml' --out 'runs/my net' --resume"

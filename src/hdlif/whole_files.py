@@ -1,7 +1,7 @@
 """Write files atomically, even from several processes on one or more machines.
 
-A link at the path of a written file is never followed. Only regular files up to a given size are read, because a FIFO
-could block forever and a device has no size.
+If the path of a file to write is a link, hdlif does not follow it. Only regular files up to a given size are read,
+because reading a FIFO could block forever and a device has no size.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path to write to; the file replaces `path` at the end or is removed after an error.
+    """Yield a temporary path to write to; at the end, this file replaces `path` or, after an error, is removed.
 
     If several processes write the same file, the last write wins. A link at `path` is replaced, but its target stays
     unchanged.
@@ -82,7 +82,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path, names: Collection[str]) -> None:
-    """Remove temporary files that killed processes left for `names`; no other process may be writing `names`."""
+    """Remove temporary files that killed processes left for `names`; meanwhile, no other process may write `names`."""
     for path in folder.iterdir():
         if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Find trained networks by name and copy them from a zoo.
+"""Find trained networks by name, and copy them from a zoo.
 
 A zoo is a folder or a web address with manifest.json and three files per network:
 
@@ -6,7 +6,7 @@ A zoo is a folder or a web address with manifest.json and three files per networ
 - NAME.weights.safetensors: a checkpoint for further training
 - NAME.json: the network's card
 
-The manifest lists the size and the SHA-256 of each file. Files that differ from the manifest are rejected.
+The manifest lists the size and the SHA-256 of each file. hdlif rejects files that do not match the manifest.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def manifest(source: str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def get(name: str, *, source: str | None = None, to: Path | None = None) -> list[Path]:
-    """Check all files of a network in a zoo, copy them, and return their paths.
+    """Check all files of a network in a zoo, copy them, and return the paths of the copies.
 
     Args:
         source: as in `manifest`.
@@ -82,10 +82,10 @@ def get(name: str, *, source: str | None = None, to: Path | None = None) -> list
 
 
 def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
-    """Convert the name of a trained network to the path of its file, or return a path unchanged.
+    """Convert the name of a trained network to the path of its file; if a path is given, return it unchanged.
 
-    A file or folder takes precedence over a name. Text that contains a dot or a slash is never a name and is returned
-    unchanged.
+    An existing file or folder takes precedence over a network with the same name. Text that contains a dot or a slash
+    is never a name and is returned unchanged.
 
     Raises:
         InputError: no file, folder or network has that name.
@@ -108,7 +108,7 @@ def network_names() -> list[str]:
 
 
 def cache() -> Path:
-    """Return the folder for downloaded networks; as XDG requires, a relative XDG_CACHE_HOME is ignored."""
+    """Return the folder for downloaded networks; a relative XDG_CACHE_HOME is ignored, as the XDG standard requires."""
     stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = stated if stated.is_absolute() else Path(os.path.expanduser("~"), ".cache")  # noqa: PTH111 - may be without
     return base / "hdlif" / "networks"
@@ -125,7 +125,7 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
 
 
 def _read(source: str | None, name: str, most: int) -> bytes:
-    """Read a zoo file of at most `most` bytes, or raise `InputError`; accept plain HTTP only from localhost."""
+    """Read a zoo file of at most `most` bytes, or raise `InputError`; plain HTTP is accepted only from localhost."""
     import urllib.request
     from http.client import HTTPException
     from urllib.parse import urlsplit

@@ -1,6 +1,5 @@
 """The tool that adds networks to the zoo, and removes them."""
 
-import doctest
 import json
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import zoo as tool
 from box_files import SMALL as SMALL_BOXES
 from box_files import write_voc
 from hdlif import zoo
+from hdlif.report.tables import wilson_interval
 from picture_folders import write_pictures
 from trainings import train
 
@@ -28,12 +28,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
     return run
 
 
-def test_interval_is_wilsons() -> None:
-    assert doctest.testmod(tool).failed == 0
-    # Of n right answers of n, n / (n + z²) to 1.
-    assert tool.wilson(1.0, 96) == pytest.approx([96 / (96 + tool.Z**2), 1])
-
-
 def test_a_run_is_added_and_removed(tmp_path: Path, call, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     run = hdlif.train("digits_hdlif", overrides=SMALL, out=tmp_path / "run")
     failure = "Digits that are not centred."
@@ -45,7 +39,7 @@ def test_a_run_is_added_and_removed(tmp_path: Path, call, capsys: pytest.Capture
     figures = json.loads(card.read_text())
     assert figures["value"] == networks["one"]["value"] == run.accuracy == hdlif.evaluate(weights).accuracy
     assert figures["metrics_of_model_file"]["accuracy"] == hdlif.evaluate(model, data="digits").accuracy
-    assert figures["interval"] == tool.wilson(run.accuracy, 360)
+    assert figures["interval"] == wilson_interval(run.accuracy, 360)
     command = "hdlif train digits_hdlif " + " ".join(
         f"--set {change}" for change in ("data.train=128", "model.blocks=[1]", "model.width=4", "training.epochs=1")
     )

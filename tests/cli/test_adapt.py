@@ -132,7 +132,9 @@ def test_keys_of_ones_own_data_do_not_apply_to_replayed_built_in_data(forgetful:
 def test_replayed_samples_have_known_classes(nine: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.hdlif.safetensors"
     data = digit_folders(tmp_path / "data", {k: str(k) for k in range(9)})
-    with pytest.raises(HdlifError, match=r"/old has classes that the network lacks: x, y; give known classes"):
+    with pytest.raises(
+        HdlifError, match=r"/old has classes that the network lacks: x, y; give data of the network's classes"
+    ):
         hdlif.adapt(nine, data=data, replay=digit_folders(tmp_path / "old", {0: "x", 1: "y"}), out=out)
     with pytest.raises(HdlifError, match="replay= applies to data="):
         hdlif.adapt(nine, stream=data, target="y", replay=data, out=out)
@@ -146,7 +148,7 @@ def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(nine: P
     given = ("adapt", nine, "--data", data, "--out", out)
     refused = command(*given)
     assert refused.returncode != 0
-    assert "that the network lacks (11)" in refused.stderr
+    assert "has a class that the network lacks: 11; give data" in refused.stderr
     assert "--new-classes" in refused.stderr
     options = ("--new-classes", "--level", "classifier", "--rate", "0.1", "--passes", 4)
     found = json.loads(command(*given, *options, "--json").stdout)
@@ -156,6 +158,29 @@ def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(nine: P
     assert learned.labels == (*graph.labels, "11")
     assert learned.learned is not None
     assert learned.learned.source == digest_of(graph)
+
+
+def test_data_of_some_classes_are_numbered_as_the_networks_whatever_their_order(tmp_path: Path) -> None:
+    """Sorted, the classes are eight, seven, three; the network has them in the order of the digits."""
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    net, out = tmp_path / "net.hdlif.safetensors", tmp_path / "out.hdlif.safetensors"
+    save(replace(load(CHECKOUT / "digits_hdlif_w1p5_s4.hdlif.safetensors"), labels=names), net)
+    data = digit_folders(tmp_path / "data", {k: names[k] for k in (3, 7, 8)})
+    said = command("eval", net, "--data", data, "--part", "all")
+    assert "has no samples of zero, one, two, four, five and 2 more" in said.stderr
+    found = hdlif.evaluate(net, data=data, part="all")
+    assert found.accuracy is not None
+    assert found.accuracy > 0.9
+    assert (found.n, found.labels) == (120, names)
+    assert found.accuracy_per_class is not None
+    assert [name for name, share in zip(names, found.accuracy_per_class, strict=True) if share is not None] == [
+        *("three", "seven", "eight")
+    ]
+    adapted = hdlif.adapt(net, data=data, replay=data, level="classifier", passes=1, out=out)
+    assert adapted.accuracy_before == adapted.replay_before > 0.9
+    assert load(out).labels == names
+    with pytest.raises(HdlifError, match=r"has a class that the network lacks: ten; give data of the network's"):
+        hdlif.evaluate(net, data=digit_folders(tmp_path / "more", {3: "three", 7: "ten"}), part="all")
 
 
 def test_what_is_no_model_file_or_cannot_learn_is_refused_before_anything_is_written(

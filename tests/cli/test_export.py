@@ -108,7 +108,7 @@ def test_a_network_is_written_checked_and_described(small: Path, tmp_path: Path)
     host = next(one for one in found["devices"] if one["device"] == "host")
     assert 0 < host["frame_bytes"] < 4096
     assert f"tables: {found['data_bytes']:,} bytes of ROM" in text
-    assert f"{found['state_bytes']:,} bytes of RAM; work space: {found['work_bytes']:,}" in text
+    assert f"{found['state_bytes']:,} bytes of RAM; workspace: {found['work_bytes']:,}" in text
 
 
 def test_a_device_that_is_too_small_is_refused_before_anything_is_written(small: Path, tmp_path: Path) -> None:

@@ -127,6 +127,19 @@ def test_a_run_is_not_tested_on_data_that_changed_or_are_gone(tmp_path: Path, mo
     assert evaluate(out, data=str(moved)).n == kind.tested
 
 
+def test_a_run_and_its_file_are_tested_alike_on_pictures_of_the_last_class(own: Own, tmp_path: Path) -> None:
+    kind, made, said = KINDS["pictures"], own("pictures"), list[str]()
+    last = kind.classes[-1]
+    shutil.copytree(Path(made.data) / last, tmp_path / "some" / last)
+    found = [evaluate(place, data=tmp_path / "some", part="all", say=said.append) for place in (made.run, made.network)]
+    for one in found:
+        assert one.accuracy_per_class is not None
+        assert (one.labels, one.accuracy_per_class[-1]) == (kind.classes, one.accuracy)
+        assert set(one.accuracy_per_class[:-1]) == {None}
+    assert found[0].accuracy == found[1].accuracy
+    assert sum("has no samples of" in line for line in said) == 2
+
+
 def test_run_needs_no_torch(own: Own) -> None:
     files = {"series": "data/slow/003.csv", "recording": "data.csv", "sounds": "data/low/p0_0.wav"}
     files |= {"events": "data/left/001.npz", "table": "data.csv", "pictures": "data/cat/001.png"}

@@ -155,7 +155,7 @@ LIMITS = {
     },
     "docs/how_to/serving": {
         "4,096 counted for each": "serve.streams.OVERHEAD_BYTES",
-        "A JPEG of more than 100 scans": "inputs.pictures.MOST_SCANS",
+        "JPEG files with more than 100 scans": "inputs.pictures.MOST_SCANS",
         "headers, bytes (up to 2^12 more if they come at once) | | 2^14": "serve.protocol.MOST_HEADER_BYTES",
         "inputs and answers | | 2^29": "serve.Settings.max_bodies_bytes",
         "such as decoding an image | | 10": "serve.Settings.read_seconds",
@@ -184,7 +184,7 @@ def test_a_limit_is_stated_as_it_is() -> None:
             with naming(words):
                 assert words in text
                 assert number(words) == pydoc.locate(f"hdlif.{place}")
-    options = re.findall(r"(?<!, )`--([a-z-]+)`(?: \| | \()([\d^]+)(?! leaves)", page("how_to/serving"))
+    options = re.findall(r"(?<!, )`--([a-z-]+)`(?: \| | \(|\s\(default )([\d^]+)(?! leaves)", page("how_to/serving"))
     assert len(options) == 12
     for name, limit in options:
         assert number(limit) == getattr(Settings, name.replace("-", "_")), name

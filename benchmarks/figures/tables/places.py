@@ -69,6 +69,8 @@ RULES = {
     "bccd_one_step": "HD-LIF, one time step",
     "bccd_w4_s4_all": "HD-LIF, 4-bit weights and spikes, random step, also trained on validation",
     "bccd_parallel_w4_s4_all": "Parallel, 4-bit weights and spikes, random step, also trained on validation",
+    "bccd_parallel_w8_s4_all": "Parallel, 8-bit weights, 4-bit spikes, random step, also trained on validation",
+    "bccd_relu_all": "ReLU, one time step, also trained on validation",
     "bccd_lif": "LIF, random step",
 }
 """Arms of `benchmarks/experiments.yaml` on bccd, as they are called in the table."""

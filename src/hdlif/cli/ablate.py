@@ -1,7 +1,7 @@
-"""Implement `hdlif ablate`, which trains the cells of a table.
+"""Implement `hdlif ablate`, which trains the networks of an ablation table.
 
-A cell is finished if its run folder contains a summary.json with the same recipe. `hdlif ablate` skips finished cells.
-A larger value of `--seeds` adds training runs.
+A cell of the table is finished if its run folder contains a summary.json for the same recipe. `hdlif ablate` skips
+finished cells. To add training runs, repeat the command with a larger value of `--seeds`.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,11 +26,12 @@ def ablate(
 ) -> dict[str, Any]:
     """Train every cell of TABLE, which is a YAML file or the name of a shipped table, such as digits or fashion_mnist.
 
-    If you run `hdlif ablate` again, it skips finished cells and resumes interrupted training runs. A larger value of
-    --seeds adds training runs. After every cell, `hdlif ablate` writes table.md, table.json and table.html to OUT.
+    If you run `hdlif ablate` again, it skips finished cells and resumes interrupted training runs. To add training
+    runs, repeat the command with a larger value of --seeds. After every cell, `hdlif ablate` writes table.md,
+    table.json and table.html to OUT.
 
     \f
-    Several processes can train the same table, because each process skips cells that another process is training.
+    Several processes can work on the same table, because each process skips cells that another process is training.
 
     Args:
         seeds: Training runs per cell.  [default: the table's own number]

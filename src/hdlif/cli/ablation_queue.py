@@ -20,7 +20,7 @@ from hdlif.report.tables import measured
 
 @dataclass
 class Queue:
-    """The cells of a table, with their finished training runs.
+    """The cells of an ablation table, with their finished training runs.
 
     Attributes:
         known: table.json files of other tables.
@@ -133,7 +133,7 @@ def _of_another(cell: Cell) -> bool:
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """Return, by run folder, the runs from other table.json files that match cells of this table."""
+    """Return the runs from other table.json files that match cells of this table, keyed by run folder."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}

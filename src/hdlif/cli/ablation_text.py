@@ -27,7 +27,7 @@ HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB store
 def markdown(table: Table, result: dict[str, Any]) -> str:
     """Format a Markdown table of accuracies (mean ± standard deviation, n) and other quantities.
 
-    If a quantity is the same in all columns of every row, the quantity gets its own column on the left.
+    A quantity that has the same value in all columns of every row gets its own column on the left.
     """
     headings, texts = _texts(table, result)
     lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]
@@ -94,7 +94,7 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
 
 
 def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
-    """Format the quantities of a cell, without units."""
+    """Format the quantities in a table cell, without units."""
     return {
         "accuracy": in_percent(found["accuracy"], found["std"]) if "accuracy" in found else UNDEFINED,
         "metric": _metric_text(found),
@@ -109,7 +109,7 @@ def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _metric_text(found: Mapping[str, Any]) -> str:
-    """Format the main metric of a task, with accuracy in percent."""
+    """Format the main metric of a task; accuracies are in percent."""
     if "accuracy" in found:
         return in_percent(found["accuracy"], found["std"])
     if found["value"] is None:

@@ -22,7 +22,7 @@ from hdlif.cli.options import (
     subcommand,
 )
 from hdlif.errors import ArgumentError, DataError, HdlifError, say_nothing
-from hdlif.report.tables import aligned
+from hdlif.report.tables import aligned, wilson_interval
 from hdlif.zoo import network_file
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def adapt(
     level: TrainedLevel = "last-block",
     passes: Annotated[int, option(type=click.IntRange(1))] = 5,
     batch_size: Annotated[int, option(type=click.IntRange(1))] = 8,
-    rate: float = 0.01,
-    latent_rate: float = 0.01,
+    rate: float | None = None,
+    latent_rate: float | None = None,
     momentum: float = 0.0,
     steps: Literal["all", "last", "random"] = "all",
     seed: int = 42,
@@ -105,13 +105,13 @@ def adapt(
             shifts, leaks and thresholds. last-block: also the weights with at most two weight layers after them.
         passes: Passes over the training part.
         batch_size: Samples per update.
-        rate: Learning rate of float weights, scales, shifts, leaks and thresholds.
-        latent_rate: Learning rate of low-bit weights, as a fraction of one level.
+        rate: Learning rate of float weights, scales, shifts, leaks and thresholds. By default 0.003, or 0.01 for a
+            stream, which is seen only once.
+        latent_rate: Learning rate of low-bit weights, as a fraction of one level. By default as for --rate.
         momentum: Momentum of the updates, from 0 to below 1.
         steps: Time steps with a loss: all, the last one, or a random one per batch.
         seed: Seed for the order of samples, and for random steps.
-        new_classes: Add classes that only the data have; the data need not have all old classes. Classes are matched by
-            name.
+        new_classes: Add the classes that the network lacks.
         replay: Labelled data with known classes, so that the network forgets less: each batch also has as many random
             samples of their "train" split.
     Raises:
@@ -126,7 +126,8 @@ def adapt(
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.runtime.learning import LearningRate
 
-    path, sizes = network_file(network), LearningRate(rate, latent_rate, momentum)
+    path, default = network_file(network), 0.003 if stream is None else 0.01
+    sizes = LearningRate(default if rate is None else rate, default if latent_rate is None else latent_rate, momentum)
     if not names_artefact(path):
         raise HdlifError(f"{path} is no model file; export it first: hdlif export {path} --to artefact --out FILE")
     existing(path)
@@ -134,7 +135,7 @@ def adapt(
         return _adapt_to_stream(path, level, sizes, stream, str(target), batch_size, out, say)
     import torch
 
-    from hdlif.data.own_data import other_classes
+    from hdlif.data.targets import other_classes
     from hdlif.graph.artefact.io import digest_of, load, save
     from hdlif.graph.graph import Learned
     from hdlif.graph.learning import with_classes
@@ -151,32 +152,26 @@ def adapt(
     learner = Learner(graph, level, rate=sizes)
     root, given, keys = None if data_root is None else Path(data_root), fspath(data or ""), data_keys(overrides)
 
-    def read(place: str, shipped_keys: Mapping[str, Any]) -> "tuple[DataSets, bool]":
-        is_own = names_path(in_root(place, root) or place)
+    def read(place: str, shipped_keys: Mapping[str, Any], *, new_classes: bool) -> "DataSets":
+        taken: dict[str, Any] = {"record": graph.input, "time_steps": graph.time_steps, "task": graph.task}
+        if not names_path(in_root(place, root) or place):
+            sets = sets_named(place, root, path, **taken, keys=shipped_keys)
+            check_classes(path, labels, sets)
+            return sets
         # No choice depends on validation, so its samples train too.
-        asked = {"split": {"validation": 0, "test": 0.15}, **keys} if is_own else shipped_keys
-        sets = sets_named(
-            place, root, path, record=graph.input, time_steps=graph.time_steps, task=graph.task, keys=asked, say=say
-        )
-        return sets, is_own
+        own_keys = {"split": {"validation": 0, "test": 0.15}, **keys}
+        taken |= {"labels": graph.labels, "new_classes": new_classes}
+        return sets_named(place, root, path, **taken, keys=own_keys, say=say)
 
-    sets, is_own = read(given, keys)
-    source = digest_of(graph)
-    if new_classes:
-        graph = with_classes(graph, [name for name in sets.classes if name not in graph.labels])
+    source, labels = digest_of(graph), graph.labels
+    sets = read(given, keys, new_classes=True)
+    if new := sets.classes[len(labels) :]:
+        if not new_classes:
+            seen = other_classes(sets.classes, labels, "the network")
+            raise DataError(f"{given} {seen}; give data of the network's classes, or --new-classes to add classes")
+        graph = with_classes(graph, new)
         learner = Learner(graph, level, rate=sizes)
-        _number_as(graph.labels, sets)
-    elif is_own and sets.classes != graph.labels:
-        seen = f"{given} {other_classes(sets.classes, graph.labels, 'the network')}"
-        raise DataError(f"{seen}; give data with each class of the network, or --new-classes to add classes")
-    else:
-        check_classes(path, graph.labels, sets)
-    old = None if replay is None else read(fspath(replay), {})[0]
-    if old is not None:
-        if unknown := [name for name in old.classes if name not in graph.labels]:
-            seen = other_classes([*graph.labels, *unknown], graph.labels, "the network")
-            raise DataError(f"{replay} {seen}; give known classes")
-        _number_as(graph.labels, old)
+    old = None if replay is None else read(fspath(replay), {}, new_classes=False)
     own, task = sets.of("train"), task_of(graph)
     generator, samples = torch.Generator().manual_seed(seed), 0
     tested = [one.of("test") for one in (sets, old) if one is not None]
@@ -222,15 +217,6 @@ def _adapt_to_stream(
     return Adapted(fspath(out), level, count, learner.updates, learner.trained, count, before, after)
 
 
-def _number_as(labels: Sequence[str], sets: "DataSets") -> None:
-    """Replace the class numbers of data sets by a network's numbers for the same names."""
-    import torch
-
-    numbers = torch.tensor([labels.index(name) for name in sets.classes])
-    for part in sets.parts:
-        part.labels = numbers[part.labels]
-
-
 def _mixed(
     own: "Samples", old: "Samples", batches: "Sequence[torch.Tensor]", generator: "torch.Generator"
 ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
@@ -253,8 +239,10 @@ def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | Non
 
 
 def _text(result: Adapted) -> str:
-    rows = [["before", f"{result.accuracy_before:.2%}"], ["after", f"{result.accuracy_after:.2%}"]]
-    columns = [f"of {result.tested} samples", "accuracy"]
+    columns, rows = [f"of {result.tested} samples", "accuracy", "95 % interval"], []
+    for when, accuracy in (("before", result.accuracy_before), ("after", result.accuracy_after)):
+        low, high = wilson_interval(accuracy, result.tested)
+        rows.append([when, f"{accuracy:.2%}", f"{low:.0%} to {high:.0%}"])
     if result.replay_before is not None:
         columns.append("on replayed data")
         shares = result.replay_before, result.replay_after

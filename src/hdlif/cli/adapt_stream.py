@@ -19,10 +19,10 @@ from hdlif.runtime.state import State
 
 @dataclass
 class Windows:
-    """A learner and the original network, which run on consecutive windows of labelled rows.
+    """A learner and the original network, both of which process consecutive windows of labelled rows.
 
-    Each labelled row adds the gradient of its time step. The learner updates after every `batch_size` windows with at
-    least one label. A window's class is its last label.
+    Each labelled row contributes the gradient of the loss at its time step. The learner updates after every
+    `batch_size` windows with at least one label. The class of a window is the last label in the window.
 
     Attributes:
         labelled: number of windows with a label.
@@ -43,7 +43,7 @@ class Windows:
         self._original = self.session.sequence()
 
     def push(self, frame: Floats, target: int | None) -> str | None:
-        """Run one time step on a frame [1, C, 1, 1], and return a window's prediction after its last step.
+        """Run one time step on a frame [1, C, 1, 1]. After the last step of a window, return its prediction.
 
         Args:
             target: the row's class, or None without a label.
@@ -76,7 +76,7 @@ class Windows:
 def run(
     graph: Graph, learner: Learner, place: Path, *, target: str, batch_size: int, say: Callable[[str], None]
 ) -> Windows:
-    """Train on a stream until the stream ends or the user presses Ctrl-C, and return the counts.
+    """Train on a stream until it ends or the user presses Ctrl-C, and return counts of labelled and correct windows.
 
     Args:
         place: "-" for standard input, a CSV file, a FIFO or a device.

@@ -24,8 +24,8 @@ class AnswerFiles:
     """A writer for masks and annotated images.
 
     The mask for NAME.jpg, or the image with boxes drawn on it, is written to NAME.answer.png. The image overlaid with
-    the mask is written to NAME.overlay.png. The mask for NAME.npy[3] is written to NAME.3.answer.png. No overlay is
-    written for arrays and event-camera data.
+    the mask is written to NAME.overlay.png. If NAME.npy contains several inputs, the mask for the input NAME.npy[3] is
+    written to NAME.3.answer.png. No overlay is written for arrays and event-camera data.
 
     Args:
         folder: output folder; by default next to each input.

@@ -31,7 +31,8 @@ def bench(
     """Compare the latency, throughput, memory and startup time of ARTEFACT on several engines.
 
     `hdlif bench` times all engines that predict the same classes as ARTEFACT, alternating between engines. With --twin,
-    `hdlif bench` also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
+    `hdlif bench` also times an ordinary network without spikes that you could deploy instead (trained with `hdlif train
+    RECIPE --twin ordinary`).
 
     \f
     The module `hdlif.report.engines` describes the model that each engine runs. Latency is per image.

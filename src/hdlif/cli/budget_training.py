@@ -2,7 +2,7 @@
 
 OUT/budget.json contains the budget, the recipe before any choice, and all choices made so far. After a choice, `hdlif`
 first writes OUT/budget.json and then converts the checkpoint and recipe.yaml to the chosen recipe. Tensors that fit the
-chosen recipe are kept. If training is interrupted at any point, it can resume exactly.
+chosen recipe are kept. You can interrupt training at any point and resume it exactly.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, f
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which layer options are chosen, a quarter and half of the total number of epochs."""
+    """Return the epochs after which layer options are chosen: a quarter and half of the total number of epochs."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 
 
 def take_over(recipe: Recipe, out: Path) -> None:
-    """Convert a checkpoint to another recipe if necessary, keeping the tensors that fit.
+    """Convert a checkpoint to another recipe if necessary, keeping the tensors that fit the new network.
 
     The previous network's best epoch is discarded.
     """
@@ -151,7 +151,7 @@ class Pause(BaseException):
 
 
 class Pausing(Callback):
-    """A callback that writes the plan for a budget and raises `Pause` after `epochs` saved epochs."""
+    """A callback that writes the plan for a budget, and raises `Pause` once `epochs` epochs have been saved."""
 
     def __init__(self, epochs: int, plan: Mapping[str, Any], path: Path) -> None:
         self.epochs, self.plan, self.path = epochs, plan, path
@@ -180,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
-    """Return the original recipe with the smaller numbers of channels from a chosen recipe."""
+    """Return the original recipe, but with the reduced channel counts of the chosen recipe."""
     inner = chosen.model.arguments.get("inner")
     return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
 

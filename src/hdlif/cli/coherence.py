@@ -69,7 +69,7 @@ def _label(network: Result) -> str:
 
 
 def _alike(network: Result) -> list[tuple[str, Result]]:
-    """Merge the rows of learning rules that have identical figures."""
+    """Merge the table rows of learning rules whose printed numbers are identical."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, rule in network["rules"].items():
         layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]

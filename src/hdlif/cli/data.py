@@ -29,7 +29,8 @@ def inspect(
 ) -> dict[str, Any]:
     """Show the data at PATH, and the network input that `hdlif train --data PATH` makes from them.
 
-    PATH may also be package.module:Name or the name of a shipped data set. Use --set to pass arguments to a data set.
+    PATH may also be your own Python data set (package.module:Name) or the name of a shipped data set. Use --set to pass
+    arguments to a data set.
 
     `hdlif data inspect` writes a file only if --out is given.
 

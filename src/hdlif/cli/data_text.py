@@ -48,7 +48,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """Format a target that is not one class per sample, with the counts or ranges of its values."""
+    """Format the description of a target other than one class per sample, with counts or ranges of its values."""
     names = target["names"]
     shown = names[:_MOST_SHOWN]
     if "counts" in target:

@@ -1,7 +1,7 @@
 """Implement `hdlif doctor`, which checks that this machine trains and runs networks correctly.
 
-Checks that may crash or hang run in separate processes with a time limit. The status "absent" means that a package is
-not installed. A warning is a problem that has a workaround, and a fault is a problem without a workaround.
+Each check that may crash or hang runs in a separate process with a time limit. The status "absent" means that a package
+is not installed. A warning is a problem that has a workaround, and a fault is a problem without a workaround.
 """
 
 import os
@@ -219,7 +219,7 @@ def part_checks() -> list[Check]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the installed packages that affect a run's figures."""
+    """Return the versions of the installed packages that affect the results of a run."""
     return {"python": platform.python_version(), **installed_versions(PACKAGES)}
 
 

@@ -87,7 +87,7 @@ def export_file(
     \f
     From Python, `network` may also be a network returned by `hdlif.load` or a `Trainer` that has finished training. For
     a plain `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
-    `say` is called with a line before a slow check.
+    `say` is called with a line of text before each slow check.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
@@ -104,7 +104,7 @@ def export_file(
         data: C and --confidence auto: the data for a model file; a run's own data by default.
         data_root: C and --confidence auto: folder of data sets that are not part of a package.
         rom: C: maximum size of tables (the network's constants), such as 65536 or 64K.
-        ram: C: maximum size of state, work space and training memory, such as 16384 or 16K.
+        ram: C: maximum size of state, workspace and training memory, such as 16384 or 16K.
         firmware: C: also write a program for boards into the folder of --out.
         learn: C: train the network on the device; the levels are as in `hdlif adapt`, in fixed point only classifier.
         momentum: C: momentum of --learn, from 0 to below 1; needs one float per trained parameter.  [default: 0.0]
@@ -176,7 +176,7 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Add a confidence to the graph. If the confidence was chosen on data, also return its effect."""
+    """Add a confidence for early exit to the graph. If it was chosen on data, also return the effect of early exit."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":

@@ -74,13 +74,13 @@ class ExportedC:
         lines = [
             f"{self.path} and {self.path.with_suffix('.h').name}",
             f"tables: {source.data_bytes:,} bytes of ROM, without the code",
-            f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, without the stack",
+            f"state: {source.state_bytes:,} bytes of RAM; workspace: {source.work_bytes:,}, without the stack",
             f"a step: at most {source.additions:,} additions of a weight times an input",
         ]
         if (learning := source.learning) is not None:
             lines.append(
                 f"learning ({learning.trained.level}): {learning.learned.size:,} bytes of RAM for trained values, "
-                f"{learning.gradients.size:,} for sums of gradients, {learning.work.size:,} of work space"
+                f"{learning.gradients.size:,} for sums of gradients, {learning.work.size:,} of workspace"
             )
         if self.early is not None:
             lines.append(str(self.early))
@@ -102,7 +102,7 @@ class ExportedC:
 
 
 def _memory(source: Source) -> str:
-    return "state and work space" if source.learning is None else "state, work space and learning"
+    return "state and workspace" if source.learning is None else "state, workspace and learning"
 
 
 def _updates(checked: Checked) -> str:

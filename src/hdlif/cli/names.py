@@ -60,7 +60,7 @@ def _neurons() -> Iterable[str]:
 
 
 def _keys() -> Iterator[str]:
-    """Yield the recipe keys that `--set` can replace, including keys within sections."""
+    """Yield the recipe keys whose values `--set` can replace, including keys within sections."""
     from hdlif.recipe import Component, Recipe
 
     for name, field in Recipe.model_fields.items():

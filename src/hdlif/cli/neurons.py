@@ -223,7 +223,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _neuron(kind: str) -> Any:
-    """Return the class for a kind of neuron, or raise `RecipeError` if the kind is unknown."""
+    """Return the Python class for a kind of neuron, or raise `RecipeError` if the kind is unknown."""
     if kind in builders.CLASSES:
         return builders.CLASSES[kind].get()
     if not is_own(kind) and kind not in (offered := offers(GROUPS["neuron.kind"])):

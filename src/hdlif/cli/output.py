@@ -1,4 +1,4 @@
-"""Write to standard output and standard error, and extend the message after an interrupt."""
+"""Write to standard output and standard error, and add the resume command to the message after an interrupt."""
 
 import contextlib
 import json

@@ -72,19 +72,20 @@ def predict_files(
     """Run a deployed network on files, as `hdlif run` does, and return the predictions.
 
     Inputs must be regular files of at most `inputs.MOST_BYTES` bytes. `inputs.pictures.decode` decodes images. An array
-    without a time axis is used as the input at every time step. A network trained on rows receives images row by row.
-    NaN and infinite values raise an error. Predictions use the mean of the logits over time. The limits `max_bytes` and
-    `max_operations` apply to each batch of up to 16 inputs, as in `Session`.
+    without a time axis is used as the input at every time step. A network that was trained on image rows receives each
+    image row by row. NaN and infinite values raise an error. Predictions use the mean of the logits over time. The
+    limits `max_bytes` and `max_operations` apply to each batch of up to 16 inputs, as in `Session`.
 
-    If a confidence is passed or stored in the model file, prediction stops at the first time step at which a class
-    reaches this probability. With a confidence, each result contains "steps", the number of time steps that ran. The
-    value "off" disables the stored confidence, and "auto" raises an error if none is stored.
+    If a confidence is passed or stored in the model file, prediction stops at the first time step at which the
+    probability of a class reaches the confidence. With a confidence, each result contains "steps", the number of time
+    steps that ran. The value "off" disables the stored confidence, and "auto" raises an error if none is stored.
 
-    For an image network, an array [A, C, H, W] with A = T requires a `layout`.
+    For an image network, an array [A, C, H, W] with A = T is ambiguous and therefore requires a `layout`.
 
     `keep` is called with the input's name, the prediction and the labels, and returns the prediction to store.
 
-    If some files cannot be used, the errors are listed under "failed", and the other files are still predicted.
+    If some files cannot be used, the result lists the errors under "failed" and contains predictions for all other
+    files.
 
     Raises:
         ArtefactError, InputError: no file can be read, or no file fits the network.
@@ -194,7 +195,8 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the files with the given suffixes in a folder and all its subfolders.
 
-    As in training, the search skips links to folders, and files and folders whose names begin with a dot.
+    The search skips files and folders whose names begin with a dot, as in training. Unlike training, it also skips
+    links to folders.
     """
     folders = [folder]
     while folders:

@@ -281,11 +281,17 @@ def _profile(profile: Callable[..., Profiled], given: dict[str, Any]) -> "Profil
     return profile(**given)
 
 
+_UNTRAINED = """\
+untrained network: training changes firing rates, and thus SOPs and energy;
+for the counts of a trained network, give its run folder or model file
+"""
+
+
 def _print(result: "Profiled | TrainingProfile", as_json: bool, _: object) -> None:
     figures = result.as_dict()
     if not isinstance(result, Profiled):
         return show(figures, as_json, lambda: training_table(figures))
-    note = "" if result.trained else "untrained network: firing rates, hence SOPs and energy, will change\n"
+    note = "" if result.trained else _UNTRAINED
     return show(figures, as_json, lambda: f"{note}{layers_table(figures)}")
 
 

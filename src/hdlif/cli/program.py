@@ -19,7 +19,7 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """Suggest --set if an unknown option is a recipe key, or return "" otherwise.
+    """Return a hint to use --set if an unknown option is a recipe key; otherwise, return "".
 
     Args:
         words: the words of the command line.
@@ -74,7 +74,7 @@ def _is_of_data(key: str) -> bool:
 
 
 def _value(option: str, words: Sequence[str]) -> str | None:
-    """Return the value of an option on the command line, or None if the value would need quotes."""
+    """Return the value given for an option on the command line, or None if the value would need quotes."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         value = value if equals else following
@@ -228,7 +228,7 @@ def _interrupted(error: BaseException | None) -> NoReturn:
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
-    """Print an error and exit or, with --debug, raise the cause of the error."""
+    """Print an error and exit. With --debug, raise the cause of the error instead."""
     _let_go(sys.stdout)
     if "--debug" in sys.argv[1:]:
         raise cause
@@ -289,7 +289,7 @@ def page_of(subcommand: str, error: HdlifError) -> str | None:
 
 
 def _verb() -> str:
-    """Return the words on the command line that may name the subcommand."""
+    """Return the first two words on the command line, without options; they may be the name of the subcommand."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 

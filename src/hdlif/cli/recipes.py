@@ -18,6 +18,10 @@ from hdlif.recipe.runs.files import write_text
 from hdlif.report.tables import aligned
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
+_MEASURED = re.compile(
+    r"^# measured: (?P<parameters>[0-9,]+) parameters, (?P<metric>\w+) (?P<value>[0-9.]+), (?P<seeds>[0-9]+) seeds?$",
+    re.MULTILINE,
+)
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
 
 
@@ -27,10 +31,12 @@ def ls(
 ) -> dict[str, Any]:
     """List the shipped recipes by data set.
 
-    The list shows each recipe's neuron, learning rule, weight bits and spike bits.
+    The list shows each recipe's neuron, learning rule, weight bits and spike bits. For recipes that have been trained,
+    the list also shows the number of parameters and the test result (with several seeds, the mean).
 
     \f
-    Recipes that need no data download are listed first. The result always includes descriptions and published figures.
+    Recipes that need no data download are listed first. The result always includes descriptions, and published and
+    measured figures.
 
     Args:
         published: List only recipes from published tables, with the published figures.
@@ -42,6 +48,7 @@ def ls(
         "details": {name: details(load_recipe(name)) for name in names},
         "about": {name: about(name) for name in names},
         "published": {name: figures for name, figures in found.items() if figures is not None},
+        "measured": {name: figures for name in names if (figures := measured_figures(name)) is not None},
     }
 
 
@@ -54,7 +61,7 @@ def about(name_or_path: str | Path) -> str:
     """Return the first descriptive sentence of a recipe's header comment, or "" if there is none."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
-    about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
+    about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ", "# measured: ")))
     said = " ".join(line.removeprefix("#").strip() for line in about_it)
     return _SENTENCE_END.split(said)[0].removesuffix(".")
 
@@ -78,14 +85,36 @@ def listed(found: Mapping[str, Any]) -> str:
     for name in found["recipes"]:
         one = found["details"][name]
         row = [name, one["neuron"], one["rule"], _in_bits(one["weight_bits"]), _in_bits(one["spike_bits"])]
-        of_data.setdefault(one["data"], []).append(row)
-    headings = ["neuron", "rule", "weights", "spikes"]
+        of_data.setdefault(one["data"], []).append([*row, *_reached(found["measured"].get(name))])
+    headings = ["neuron", "rule", "weights", "spikes", "parameters", "test result"]
     tables = [aligned([f"data: {data}", *headings], rows, left=range(5)) for data, rows in of_data.items()]
     return "\n\n".join(tables)
 
 
 def _in_bits(bits: float) -> str:
     return "float" if bits == 32 else f"{bits:g} bit{'' if bits == 1 else 's'}"
+
+
+def _reached(figures: Mapping[str, Any] | None) -> list[str]:
+    if figures is None:
+        return ["", ""]
+    value = figures["value"]
+    shown = f"{value:.1%}" if figures["metric"] in _FRACTIONS else f"{value:.4g}"
+    return [f"{figures['parameters']:,}", f"{figures['metric']} {shown}"]
+
+
+_FRACTIONS = ("accuracy", "ap50")
+"""Metrics that are shown in percent."""
+
+
+def measured_figures(name: str) -> dict[str, Any] | None:
+    """Return the parameters, test metric, mean value and number of seeds in a shipped recipe's header, or None."""
+    _, text = recipe_text(name)
+    found = _MEASURED.search(text)
+    if found is None:
+        return None
+    parameters, seeds = int(found["parameters"].replace(",", "")), int(found["seeds"])
+    return {"parameters": parameters, "metric": found["metric"], "value": float(found["value"]), "seeds": seeds}
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:

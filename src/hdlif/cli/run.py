@@ -61,12 +61,12 @@ def run(
     image overlaid with the coloured mask. If a network predicts boxes, NAME.answer.png is the image with boxes, labels
     and scores drawn on it.
 
-    With --page, `hdlif run` writes the predictions only to the page, and the input must be a time series, audio or
+    With --page, `hdlif run` writes the predictions only to an HTML page. The input must then be a time series, audio or
     event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
     line (with --json, one object) at the end of each window. With a confidence, `hdlif run` prints a line as soon as
-    the probability of a class reaches the confidence. Early exit does not change when the next window starts. For an
+    the probability of a class reaches the confidence. Early exit has no effect on the start of the next window. For an
     image network that predicts at each step, `hdlif run` keeps the state between frames and prints one line per frame.
 
     \b

@@ -22,7 +22,7 @@ from hdlif.training import RunFiles
 
 @dataclass(frozen=True)
 class Spread:
-    """Statistics of one figure over several seeds.
+    """Statistics of one quantity, such as the accuracy, over several seeds.
 
     Attributes:
         mean, std: None if a value is None; the sample standard deviation is also None for a single seed.

@@ -30,8 +30,8 @@ def sweep(
     """Search a space of recipes derived from RECIPE for the best validation accuracy.
 
     To use several processes, run the same command several times, on any machines with access to the study's folder.
-    `hdlif sweep` prunes trials that are worse than the median. If a process stops, another process resumes its trial
-    from the last checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
+    `hdlif sweep` prunes trials that are worse than the median trial. If a process stops, another process resumes its
+    trial from the last checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
 
     \b
     An example of a space:

@@ -94,7 +94,7 @@ def search(
 
 
 class _Reporting(Callback):
-    """A callback that reports every epoch to the study and raises `TrialPruned` if the study prunes the trial."""
+    """A callback that reports the result of each epoch, and raises `TrialPruned` if the study prunes the trial."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial

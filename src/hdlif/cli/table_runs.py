@@ -1,4 +1,4 @@
-"""Read and write the figures of training runs in table.json."""
+"""Read and write the results of training runs in table.json."""
 
 import hashlib
 import json
@@ -69,7 +69,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def run_of(result: TrainResult, recipe: Recipe) -> TableRun:
-    """Return the figures of a recipe's finished training run."""
+    """Return the metrics of a finished training run."""
     metric, value = result.first_figure
     return TableRun(
         seed=recipe.seed,
@@ -125,7 +125,7 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
 
 
 def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Describe a figure that differs between runs although it depends only on the recipe, or return "".
+    """Describe a quantity that depends only on the recipe but differs between runs, or return "" if there is none.
 
     Args:
         runs: the runs of a cell, as in table.json.
@@ -153,9 +153,10 @@ _TABLE = TypeAdapter(_ReadTable)
 
 
 def read_runs(path: Path) -> dict[tuple[str, str], list[TableRun]]:
-    """Return the runs in a table.json file by row and column.
+    """Return the training runs in a table.json file, grouped by row and column.
 
-    Each run gets the cell's mean curve, so the mean over all runs is unchanged.
+    The file contains only the mean accuracy curve of each cell. Each run of a cell gets this curve, so the mean over
+    its runs is unchanged.
 
     Raises:
         InputError: the file is not a table.json, or is from an earlier version without runs.

@@ -1,4 +1,4 @@
-"""Implement `hdlif train`, which trains a recipe and writes a run folder."""
+"""Implement `hdlif train`, which trains a network from a recipe and writes a run folder."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """Return the epoch with the best validation result, from which the network is saved."""
+        """Return the number of the epoch with the best validation result; the saved network comes from this epoch."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:
@@ -81,7 +81,7 @@ class Run:
 
 
 class NotFirstProcessError(InputError):
-    """Raised in every process of a training run except the first, which has the result."""
+    """Raised in every process of a training run except the first, the only process that has the result."""
 
 
 @called_from_python

@@ -93,9 +93,9 @@ class TrainingOptions:
 def train_recipe(
     recipe: Recipe, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult | None:
-    """Train a recipe, measure the network once on the test set, and write OUT/summary.json.
+    """Train a recipe, evaluate the network once on the test set, and write OUT/summary.json.
 
-    When training on a CPU, the process keeps freed memory for later allocations (`allocator.keep_freed_memory`).
+    During training on a CPU, the process keeps freed memory for later allocations (`allocator.keep_freed_memory`).
 
     Args:
         recipe, found: the results of `hdlif.recipe.runs.recipe_data`.
@@ -180,7 +180,7 @@ def _as_it_was_begun(
     found: OwnData | None,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Return the recipe with numeric class weights and, if a run is resumed, the run's data path."""
+    """Return the recipe with numeric class weights. If a run is resumed, also insert the run's data path."""
     # Only a checkpoint records the data from the start of the training.
     stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
     if options.resume and stopped:
@@ -281,7 +281,7 @@ def _result(
     peak_bytes: int | None,
     ranks: int,
 ) -> TrainResult:
-    """Collect the result of a training run, with validation figures if samples were held out."""
+    """Collect the result of a training run, including validation metrics if samples were held out."""
     test, task = measured.evaluated.result, measured.task
     classifies = test.accuracy is not None
     plain = classifies and task.metric == "accuracy"
@@ -326,7 +326,7 @@ def _measured(
     bar: Bar,
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
-    """Measure a trained network and write its recipe and the data for reports."""
+    """Evaluate a trained network, and write its recipe and the data that reports need."""
     write_text(out / run_folder.RECIPE, dump_recipe(recipe))
     # Measure in the precision of deployment, whatever the precision of training.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)

@@ -1,8 +1,8 @@
 """Random transforms that are pure functions of a batch and 64 random bits per sample.
 
 Images with identical random parameters are transformed in one operation. Transforms with many random draws call
-torchvision once per image, with torch's generator seeded by the image's bits. Every transform changes all T·2 maps of
-an event sample in the same way.
+torchvision once per image, with torch's generator seeded by the image's bits. An event sample consists of T·2 maps, and
+each transform changes all of them in the same way.
 """
 
 import math
@@ -123,8 +123,8 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
     """Apply two transforms, drawn with replacement from roll, rotation and cutout, to all channels of each sample.
 
-    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation is by up to 30 degrees, with
-    nearest-neighbour interpolation and zero padding. A cutout zeroes a square whose side is a third of the image's
+    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation turns the maps by up to 30 degrees,
+    with nearest-neighbour interpolation and zero padding. A cutout zeroes a square whose side is a third of the image's
     width.
     """
     turns = expanded(bits, 4)

@@ -26,7 +26,7 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for data stored as table rows.
+    """A request to load data stored as table rows.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
@@ -44,7 +44,7 @@ class Tabular(Placed):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
-        """Return an existing absolute path, or raise `DataError`. Raises `ValueError` if `size` is set."""
+        """Return the absolute path, or raise `DataError` if it does not exist. Raises `ValueError` if `size` is set."""
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")
@@ -62,7 +62,7 @@ class Tabular(Placed):
 
 @dataclass(frozen=True)
 class TableRows:
-    """Inputs, targets and groups from the rows of a table, with a description."""
+    """Inputs, targets and groups from the rows of a table, with a description of the table."""
 
     table: Table
     classes: list[str] | None

@@ -56,7 +56,7 @@ def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bi
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """Shuffle `n` samples, divide them into the batches of one epoch, and return index tensors [batch_size].
+    """Shuffle `n` samples and divide them into batches for one epoch, each an index tensor [batch_size].
 
     The order of the samples depends only on (seed, epoch). The last batch is shorter if `batch_size` does not divide
     `n`.
@@ -88,7 +88,7 @@ def many_left_out(left: int, n: int) -> bool:
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
+    """Return the largest power of two below `batch_size` whose full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)

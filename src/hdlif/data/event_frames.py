@@ -106,7 +106,7 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
 def write_frames(
     path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
 ) -> None:
-    """Atomically write the frames that `fill` computes to a file. Raises `DataError`."""
+    """Call `fill` to compute the frames, and write them to a file atomically. Raises `DataError`."""
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
@@ -210,7 +210,7 @@ def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
 
 
 class EventFrames(Samples):
-    """Samples of event frames, stored in the rows `places` [N] of a file that `cached_frames` wrote."""
+    """Samples of event frames, read from the rows `places` [N] of a file that `cached_frames` has written."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class EventFrames(Samples):
         self.frames = stepwise(time_steps)
 
     def resized(self, size: int) -> Self:
-        """Return samples whose frames are resized to `size` x `size` on reading."""
+        """Return samples whose frames are resized to `size` x `size` when they are read."""
         return self._changed(size=size)
 
     def read(self, indices: Tensor) -> Tensor:

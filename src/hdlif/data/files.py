@@ -19,7 +19,7 @@ _MOST_HEADER = 2**16
 
 
 class ByteSource(Protocol):
-    """Protocol for reading the encoded samples 0 to N-1 of a data set."""
+    """Protocol for an object that reads the encoded samples of a data set by index, from 0 to N-1."""
 
     def encoded(self, place: int) -> bytes:
         """Return the bytes of a sample. Raises `OSError` if the sample is unreadable or larger than `MOST_BYTES`."""

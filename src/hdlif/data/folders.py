@@ -18,9 +18,9 @@ from hdlif.data.arrays import content_of
 from hdlif.data.columns import check_labels, line_word, said_of, text_columns
 from hdlif.data.files import Folder
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Layout, Placed, other_classes
+from hdlif.data.own_data import Layout, Placed
 from hdlif.data.split import PART_FOLDERS, parts_named
-from hdlif.data.targets import classes_of
+from hdlif.data.targets import classes_of, other_classes
 from hdlif.errors import DataError, brief, reason, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
@@ -150,7 +150,8 @@ def check_folder(root: Path, fix: str) -> None:
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
     """Return the split of each subfolder named "train", "val" or "test", with training first.
 
-    The result is empty if "train" is missing or is the only split among other folders.
+    The result is empty if there is no subfolder "train", or if "train" is the only split and there are other
+    subfolders.
     """
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
@@ -187,7 +188,7 @@ def _of_classes(
 
 @dataclass(frozen=True, kw_only=True)
 class Listed(Placed):
-    """A request for files that are organised in class folders or listed in a table of targets.
+    """A request to load files that are organised in class folders or listed in a table of targets.
 
     Attributes:
         targets: path of the table of targets, relative to the folder. The default is the only table in the folder, if
@@ -227,7 +228,7 @@ class Listed(Placed):
         return laid_out(place, suffixes, what=what)
 
     def _only_table(self, place: Path) -> Path | None:
-        """Return the single table in a folder, or None if the folder needs no table of targets."""
+        """Return the only table in a folder, or None if the folder does not need a table of targets."""
         found = sorted(Walk(()).entries(place))
         folders = [name for name, is_folder in found if is_folder]
         tables = [name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in SUFFIXES]
@@ -293,7 +294,7 @@ def _given(place: Path, targets: str) -> Path:
 
 
 def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple[Table, bool]:
-    """Read the columns that a recipe specifies, and return whether the table has a column of splits."""
+    """Read the columns that a recipe specifies. Return the table, and whether it has a column of splits."""
     content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
     try:
         divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *columns)

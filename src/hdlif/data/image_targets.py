@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Return a RandomCrop with shifts of up to 1/`part` of each side, padded with 0, or with `IGNORED` in masks."""
+    """Return a RandomCrop that shifts by up to 1/`part` of each side and pads with 0, or with `IGNORED` in masks."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 

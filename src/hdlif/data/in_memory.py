@@ -44,7 +44,7 @@ class _InMemory(Samples):
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples, with the same augmentation and frames."""
+        """Return the first `count` samples, with the same augmentation and the same `frames` function."""
         return self._changed(values=self.values[:count], labels=self.labels[:count])
 
     def read(self, indices: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class _InMemory(Samples):
 
 
 class Images(_InMemory):
-    """Labelled images in memory, normalised to x = (augmented pixels / 255 - mean) / std on reading.
+    """Labelled images in memory, normalised to x = (augmented pixels / 255 - mean) / std when read.
 
     >>> import torch
     >>> from hdlif.data import Images
@@ -85,7 +85,7 @@ class Images(_InMemory):
         return self.values
 
     def resized(self, size: int) -> Self:
-        """Return the images resized to `size` x `size`, with the same augmentation and frames."""
+        """Return the images resized to `size` x `size`, with the same augmentation and the same `frames` function."""
         from torchvision.transforms.v2 import functional as F
 
         return self._changed(values=F.resize(self.values, [size, size], antialias=True))

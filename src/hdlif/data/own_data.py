@@ -20,8 +20,8 @@ from hdlif.data.image_targets import Located
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
-from hdlif.data.targets import Learned, Scale, Wanted, classes_of, described, digest_of, learned
-from hdlif.errors import DataError, brief, cut, reason, say_nothing, some
+from hdlif.data.targets import Learned, Scale, Wanted, classes_of, described, digest_of, label_order, learned
+from hdlif.errors import DataError, brief, reason, say_nothing, some
 from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable
 
@@ -32,7 +32,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples found at a path, before they are read, and the source of their bytes.
+    """The samples found at a path, which are not read yet, and the source of their bytes.
 
     Attributes:
         parts: parts that are already separate, for example in their own folders.
@@ -61,6 +61,8 @@ class Request:
         known: input of an existing network, to which samples are fitted without measuring mean or deviation.
         say: function that is called with a line of text if there are many files.
         scale: mean and deviation with which an existing network normalises its target values.
+        outputs: names of an existing network's outputs, which determine the label order of classes.
+        new_classes: whether the data may have classes that the network lacks; their labels follow the network's.
         split: fractions {validation: 0.15, test: 0.15, seed: 0}, or names of groups, for data that are not split yet.
         values, labels, each_step, ahead: the target, if it is not one class per sample (`Wanted`).
         unreadable: whether unreadable files raise an error or are omitted.
@@ -72,6 +74,8 @@ class Request:
     known: InputRecord | None = None
     say: Callable[[str], None] = say_nothing
     scale: Scale | None = None
+    outputs: tuple[str, ...] | None = None
+    new_classes: bool = False
     split: Split | None = None
     values: Sequence[str] | None = None
     labels: Sequence[str] | None = None
@@ -108,7 +112,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed(Request):
-    """A request for data at a given path."""
+    """A request to load data from a given path."""
 
     path: str
 
@@ -125,7 +129,7 @@ class Placed(Request):
 
 @dataclass(frozen=True)
 class OwnData:
-    """A data set of the user's own data.
+    """A data set made from the user's own data.
 
     Attributes:
         path: the absolute path.
@@ -153,6 +157,12 @@ class OwnData:
     def count(self, part: str) -> int:
         """Return the number of samples in a split."""
         return sum(entry.part == part for entry in self.manifest.entries)
+
+    @property
+    def missing_classes(self) -> list[str]:
+        """Return the classes of an existing network that no sample has."""
+        counts = self.manifest.counts()
+        return [name for name in self.classes if name not in counts] if counts.keys() <= set(self.classes) else []
 
     def warnings(self) -> list[str]:
         """Return one-line warnings about properties of the data that may distort the measured accuracy."""
@@ -255,7 +265,7 @@ def divide(
     """
     shares, wanted = request.shares, request.wanted
     if wanted.classes:
-        classes = classes or classes_of(samples)
+        classes = label_order(place, classes or classes_of(samples), request.outputs, new_classes=request.new_classes)
         if request.known is None and len(classes) == 1:
             raise DataError(
                 f"{place}: all samples are of one class, {brief(classes[0])}; to train a network, give two or more "
@@ -378,22 +388,3 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
         "in_several_classes": files(lambda entry: entry.label),
         "in_several_parts": files(lambda entry: entry.part),
     }
-
-
-def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
-    """Describe the differences between the classes in `found` and the `classes` of the data set named `of`.
-
-    >>> other_classes(["a", "c"], ["a", "b"], "train")
-    'lacks a class that train has (b) and has a class that train lacks (c)'
-    >>> other_classes(["a", "c", "d"], ["a"], "train"), other_classes(["b", "a"], ["a", "b"], "train")
-    ('has classes that train lacks: c, d', 'has the classes of train in another order')
-    """
-    missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
-    said = [
-        (f"{has} {'a class' if len(names) == 1 else 'classes'} that {of} {other}", some(list(map(cut, names)), 5))
-        for has, other, names in (("lacks", "has", missing), ("has", "lacks", more))
-        if names
-    ]
-    if len(said) == 1:
-        return ": ".join(said[0])
-    return " and ".join(f"{text} ({names})" for text, names in said) or f"has the classes of {of} in another order"

@@ -41,7 +41,10 @@ class _DType:
 
 @dataclass(slots=True)
 class _Array:
-    """A stand-in for a NumPy array, which contains a list if the values are objects."""
+    """A stand-in for a NumPy array.
+
+    `values` is a list if the array contains objects.
+    """
 
     values: NDArray[Any] | list[Any] | None = None
 

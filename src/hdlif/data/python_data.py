@@ -63,7 +63,7 @@ class DatasetSamples(Samples):
     """Samples that are read on demand from a map-style data set with items (x, target).
 
     The random generators of torch, NumPy and Python are seeded for each item from (seed, epoch, index). The attribute
-    `labels` contains a zero for each item.
+    `labels` contains a zero for each item as a placeholder.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -166,7 +166,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 def as_samples(given: object, name: str) -> Samples:
     """Convert training data to `Samples`.
 
-    Inputs from pairs of tensors and map-style data sets are constant over time.
+    Inputs from a pair of tensors or a map-style data set are treated as constant over time.
 
     >>> import torch
     >>> from hdlif.data import as_samples

@@ -1,4 +1,4 @@
-"""Locate the folder of an unbundled data set, and report missing or invalid files."""
+"""Locate the folder of a data set that is not part of a package, and report missing or invalid files."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence

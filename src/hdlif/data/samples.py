@@ -27,7 +27,7 @@ Frames = Callable[[Tensor], Tensor]
 
 
 def constant(x: Tensor) -> Tensor:
-    """Present the same image at every time step, and return [1, B, C, H, W].
+    """Present the same image at every time step, and return it as a single step [1, B, C, H, W].
 
     >>> import torch
     >>> from hdlif.data import constant
@@ -189,7 +189,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return len(self.labels)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples, with the same augmentation and frames."""
+        """Return the first `count` samples, with the same augmentation and the same `frames` function."""
         return self._changed(labels=self.labels[:count])
 
     def plain(self) -> Self:
@@ -197,13 +197,13 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._changed(augment=())
 
     def _changed(self, **attributes: Any) -> Self:
-        """Return a copy with changed attributes and epoch 0."""
+        """Return a copy with the given attributes changed and the epoch reset to 0."""
         other = copy.copy(self)
         vars(other).update(attributes, epoch=0)
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `x` as float32 [B, C, H, W] and `y` as [B, ...] or, with `drift`, `x` and `y` as [B, T, ...]."""
+        """Return `x` as float32 [B, C, H, W] and `y` as [B, ...]. With `drift`, both have the shape [B, T, ...]."""
         n = len(self)
         # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -213,7 +213,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
 
     def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return raw samples and targets for reports or, with `drift`, the last frame and target of each sequence."""
+        """Return raw samples and targets for reports. With `drift`, return each sequence's last frame and target."""
         x, y = self._drifted(self.read(indices), self.labels[indices], indices)
         return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
 
@@ -251,12 +251,15 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return (self.frames(x) if self.drift is None else over_time(x)), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each batch of `batch_size` samples, for all samples or those at `indices` [N]."""
+        """Yield the result of `sequence` for batches of `batch_size` samples at `indices` [N], or of all samples."""
         chosen = torch.arange(len(self)) if indices is None else indices
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each batch's `sequence`, prefetched by `workers` processes, in pinned memory if a GPU is available."""
+        """Yield the result of `sequence` for each batch, prefetched by `workers` processes.
+
+        If a GPU is available, prefetched batches are in pinned memory.
+        """
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
@@ -328,7 +331,7 @@ class Together(Samples):
         return self.sets[0].scale(raw)
 
     def resized(self, size: int) -> Self:
-        """Return the samples resized to `size` x `size`, with the same frames."""
+        """Return the samples resized to `size` x `size`, with the same `frames` function."""
         return self._changed(sets=tuple(one.resized(size) for one in self.sets))
 
 

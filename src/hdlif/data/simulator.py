@@ -147,7 +147,7 @@ class SimulatedEvents(Samples):
 def _shared_zeros(*shape: int) -> Tensor:
     """Return uint8 zeros in memory that this process shares with forked workers.
 
-    Unlike `Tensor.share_memory_`, a memory map allocates pages only on writing, and does not use /dev/shm.
+    Unlike `Tensor.share_memory_`, a memory map allocates pages only when they are written, and does not use /dev/shm.
     """
     size = math.prod(shape)
     return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)

@@ -125,7 +125,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """Describe how to fix a lack of distinct contents for the requested splits.
+    """Describe what to do if there are too few distinct contents for the requested splits.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'at least three are needed, one for each part; give more'
@@ -202,7 +202,7 @@ def parts_of(
 
 
 def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
-    """Raise `DataError` if the settings list groups that do not exist or splits that are already filled."""
+    """Raise `DataError` if the settings list unknown groups, or groups for a split that already has samples."""
     known = sorted(set(units))
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
@@ -218,7 +218,7 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
 
 
 def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str], unit: str) -> None:
-    """Raise `DataError` if samples of the same unit are in different splits."""
+    """Raise `DataError` if samples of the same unit, such as a person, are in different splits."""
     part_of: dict[str, Part | None] = {}
     for one, whose in zip(samples, units, strict=True):
         if part_of.setdefault(whose, one.part) != one.part:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.errors import DataError, brief
+from hdlif.errors import DataError, brief, cut, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
@@ -65,7 +65,7 @@ class Wanted:
 
     @property
     def classes(self) -> bool:
-        """Whether the targets are classes of samples or of steps."""
+        """Whether the targets are classes, either of samples or of steps."""
         return self.values is None and self.labels is None and self.ahead is None and self.located is None
 
     @property
@@ -90,7 +90,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """Return the targets [N, ...] of samples; the samples `like` determine the shape of an empty result."""
+        """Return the targets [N, ...] of samples. Without samples, `like` determines the shape of the result."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
@@ -153,6 +153,45 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
     if all(len(name) < 20 and name.removeprefix("-").isdecimal() and name.isascii() for name in names):
         return tuple(sorted(names, key=int))
     return tuple(names)
+
+
+def label_order(
+    place: object, found: Sequence[str], outputs: Sequence[str] | None, *, new_classes: bool
+) -> tuple[str, ...]:
+    """Return class names in label order: the outputs of an existing network, then classes that only the data have.
+
+    Args:
+        found: the classes of the data, in the label order of a new network.
+        outputs: the outputs of an existing network; None for a new network.
+    Raises:
+        DataError: the network lacks a class, and `new_classes` is false.
+    """
+    if outputs is None:
+        return tuple(found)
+    new = [name for name in found if name not in outputs]
+    if new and not new_classes:
+        seen = other_classes([*outputs, *new], outputs, "the network")
+        raise DataError(f"{place} {seen}; give data of the network's classes ({some(list(outputs), 5)})")
+    return (*outputs, *new)
+
+
+def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
+    """Describe the differences between the classes in `found` and the `classes` of the data set named `of`.
+
+    >>> other_classes(["a", "c"], ["a", "b"], "train")
+    'lacks a class that train has (b) and has a class that train lacks (c)'
+    >>> other_classes(["a", "c", "d"], ["a"], "train"), other_classes(["b", "a"], ["a", "b"], "train")
+    ('has classes that train lacks: c, d', 'has the classes of train in another order')
+    """
+    missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
+    said = [
+        (f"{has} {'a class' if len(names) == 1 else 'classes'} that {of} {other}", some(list(map(cut, names)), 5))
+        for has, other, names in (("lacks", "has", missing), ("has", "lacks", more))
+        if names
+    ]
+    if len(said) == 1:
+        return ": ".join(said[0])
+    return " and ".join(f"{text} ({names})" for text, names in said) or f"has the classes of {of} in another order"
 
 
 def measured(parts: Sequence[Floats]) -> Scale:

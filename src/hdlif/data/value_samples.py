@@ -33,7 +33,7 @@ _FEWEST_RISING = 4
 
 @dataclass(frozen=True)
 class Recorded:
-    """Numeric samples (time series or table rows) at a path.
+    """Numeric samples (time series or table rows) from a path.
 
     Attributes:
         layout, unit: descriptions of the layout, and of the unit that stays in one part.
@@ -162,12 +162,12 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return the noun for a unit whose samples stay in the same split."""
+    """Return the noun for a unit, such as a group, whose samples stay in the same split."""
     return f'group of "{group}"' if group else otherwise
 
 
 def find_series_in(layout: Layout, request: Request) -> OwnData:
-    """Create a data set from a layout with one time series per file."""
+    """Create a data set from a `Layout` that lists one time series per file."""
     return find_samples(layout.root, of_layout(layout, request), request, kind="series", classes=layout.classes)
 
 
@@ -233,7 +233,7 @@ def find_samples(
 
 
 def _check_alike(place: Path, recorded: Recorded, known: InputRecord | None, *, unequal: bool) -> None:
-    """Raise `DataError` if samples do not fit the network, or differ in length without `unequal`."""
+    """Raise `DataError` if samples do not fit the network, or if they differ in length and `unequal` is false."""
     taken = recorded.samples
     first = taken[0]
     least = min(len(one.steps) for one in taken)

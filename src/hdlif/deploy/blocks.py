@@ -1,4 +1,4 @@
-"""Lower containers and reversible blocks."""
+"""Lower container modules and reversible blocks to graph operations."""
 
 from typing import cast
 
@@ -77,5 +77,5 @@ def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
 
 @lowers(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 def _left_out(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> Wire:
-    """Lower modules that are the identity in eval mode."""
+    """Lower modules that are the identity in eval mode, by returning their input unchanged."""
     return wire

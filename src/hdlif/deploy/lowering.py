@@ -170,7 +170,7 @@ def f64(tensor: Tensor) -> Floats:
 def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **across: int) -> list[list[int]]:
     """Return the sizes [along rows, along columns] for each named attribute of a layer, such as the stride.
 
-    For sequences, `across` contains the size along rows, because a sequence is a map with a single row.
+    A sequence is a map with a single row, so for sequences `across` gives each attribute's size along rows.
     """
     is_sequence = isinstance(module, nn.Conv1d | nn.MaxPool1d | nn.AvgPool1d | nn.AdaptiveAvgPool1d)
     if is_sequence:
@@ -196,7 +196,7 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
 
 
 def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
-    """Return whether pooling windows end exactly at the border of each axis, so rounding up adds no window."""
+    """Return whether pooling windows end exactly at each border, in which case `ceil_mode` adds no window."""
     return all((n + 2 * p - k) % s == 0 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
 
 

@@ -1,7 +1,7 @@
 """Translation of a graph to an ONNX model, and types for the ONNX implementations of ops.
 
-A value of the model can be joined over time, split by step, or both. A joined value has time folded into the batch:
-step t of image b is row t·B + b.
+A value of the ONNX model is stored as one joined tensor, as one tensor per step, or as both. In a joined tensor, time
+is folded into the batch: step t of image b is row t·B + b.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ RowShape = Callable[[Node, str], tuple[int, ...]]
 
 @dataclass
 class Value:
-    """A value of the model, which is joined over time, split by step, or both.
+    """A value of the ONNX model, stored as one joined tensor, as one tensor per step, or as both.
 
-    If `varies` is set, the value changes over time, and the joined value has the time axis folded into the batch.
+    If `varies` is set, the value changes over time, and time is folded into the batch axis of the joined tensor.
     """
 
     name: str

@@ -94,7 +94,7 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """If an operation of type `kind` computes `value`, return its first operand; otherwise return `value`."""
+        """Return the first operand of the `kind` operation that computes `value`, or `value` if there is none."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:

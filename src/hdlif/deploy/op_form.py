@@ -54,7 +54,7 @@ class OpForm:
 
 
 def folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function on [B, ...] to an input [K, B, ...], with time folded into the batch."""
+    """Apply a function that takes [B, ...] to an input [K, B, ...], with time folded into the batch."""
     y = function(x.flatten(0, 1))
     return y.reshape(*x.shape[:2], *y.shape[1:])
 

@@ -1,6 +1,6 @@
 """A torch module that runs a deployed graph with the runtime's arithmetic.
 
-Sums of integer codes with weights of -1, 0 or 1 are exact in float32 if all sums stay below 2^24. PyTorch, the NumPy
+Sums of integer codes, weighted by -1, 0 or 1, are exact in float32 if all sums stay below 2^24. PyTorch, the NumPy
 reference and the native runtime therefore compute the same codes, unless a different order of float additions changes
 the rounding.
 """

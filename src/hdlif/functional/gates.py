@@ -41,10 +41,11 @@ def gate(x: Tensor, a: Tensor) -> Tensor:
 
         dy/dx = 1[a > 0],   dy/da = x·1[a <= 3/2], summed over the entries that share a
 
-    The gradient dy/da is straight-through: for spikes of 1 and 0, y = x·a, whose derivative is x. The limit a <= 3/2
-    acts like the limited support of a binary neuron's surrogate. Sums of graded spikes over many channels or tokens can
-    be far above 0, the value at which the gate closes. Without the limit, the gradients of very large sums made
-    training diverge. LIF spikes never exceed 3/2 if the threshold is learned in the default form.
+    The gradient dy/da is straight-through: for spikes of 1 and 0, y = x·a, whose derivative is x. The gradient is 0 for
+    a > 3/2, much as a surrogate with limited support is 0 far above the threshold. If `a` is a sum of graded spikes
+    over many channels or tokens, it can be far above 0, where the gate closes. Without the limit of 3/2, the gradients
+    of very large sums made training diverge. LIF spikes never exceed 3/2 if the threshold is learned in the default
+    form.
 
     >>> import torch
     >>> from hdlif.functional import gate

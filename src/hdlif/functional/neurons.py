@@ -54,7 +54,7 @@ class DetachedReset:
 
 @dataclass(frozen=True)
 class GLIFParameters:
-    """The parameters of `glif_step`, all broadcastable to the current, with gates in (0, 1).
+    """The parameters of `glif_step`: all broadcast to the current, and the gates lie in (0, 1).
 
     Attributes:
         decay_gate, input_gate, reset_gate: α, β, γ.

@@ -13,9 +13,9 @@ Backward = Callable[..., Any]
 def once_differentiable(backward: Backward) -> Backward:
     """Return a backward pass that raises an error if it is differentiated again.
 
-    With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` may not depend on any
-    tensor, so second derivatives are silently 0. With this decorator, gradients computed with `create_graph` depend on
-    the incoming gradients, the saved tensors and a dummy tensor.
+    With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` might not depend on any
+    tensor, and second derivatives would then silently be 0. With this decorator, gradients computed with `create_graph`
+    depend on the incoming gradients, the saved tensors and a dummy tensor.
     """
 
     @wraps(backward)

@@ -158,9 +158,9 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
     given scale, rounding gives the best codes. For rows of at most `EXACT`/most weights, the result is exact. As the
     scale falls, the codes grow one at a time, and each change updates both inner products. For longer rows, the search
     tries a grid of scales, fits the best scale to the codes of each grid point, and refines the best result. With a
-    thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000 nonzero weights, the error is within
-    a fraction 3/√n of the minimum. The search makes 13 to 18 passes over the weights, or up to 128 passes for short
-    rows.
+    thousand nonzero weights, the error exceeds the minimum by at most 2 %. With n < 1000 nonzero weights, the error
+    exceeds the minimum by at most a fraction of 3/√n. The search makes 13 to 18 passes over the weights, or up to 128
+    passes for short rows.
 
     Args:
         weight: [out, n].
@@ -212,7 +212,7 @@ def _searched(share: Tensor, most: int) -> Tensor:
 
 
 def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
-    """Fit scales to the codes of each tried scale [k, rows or 1, 1], and return the best fitted scale [rows, 1]."""
+    """Fit a scale to the codes of each tried scale [k, rows or 1, 1], and return the best fit [rows, 1]."""
     errors, scales = [], []
     at_once = max(1, min(len(tried), _block(share) // max(1, share.numel())))
     # Reusing the same three buffers gives most of the speed.

@@ -21,7 +21,7 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 
 def is_recurrent(graph: Graph) -> bool:
-    """Return whether any node carries another node's value to the next step, so steps must run one by one."""
+    """Return whether any node carries another node's value to the next step; if so, steps must run one by one."""
     return any(OPS[node.op].keep is not None for node in graph.nodes)
 
 

@@ -1,4 +1,4 @@
-"""Layout of detector outputs, with class scores and four distances at every grid position of each level."""
+"""Layout of detector outputs: class scores and four distances at every grid position of each level."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ SIDES = 4
 
 
 def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[int, int]]:
-    """Return the numbers of rows and columns of each level's grid for an input of `height` x `width` pixels.
+    """Return the number of rows and columns of each level's grid for an input of `height` x `width` pixels.
 
     >>> level_shapes((8, 16), 20, 32)
     [(3, 4), (2, 2)]

@@ -1,4 +1,4 @@
-"""Checks of node fields for several ops, and iteration over the windows of a map.
+"""Checks of node fields that several ops share, and iteration over the windows of a map.
 
 Error messages contain the node, the field and the accepted values.
 """
@@ -94,7 +94,7 @@ def places(
     padding: tuple[int, int],
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, ...]:
-    """Return the numbers of window positions along the rows and the columns of a map."""
+    """Return the number of window positions along each axis of a map (height, width)."""
     reaches = [reach(k, d) for k, d in zip(kernel, dilation, strict=True)]
     found = tuple((n + 2 * p - r) // s + 1 for n, r, s, p in zip(size, reaches, stride, padding, strict=True))
     if min(found) < 1 or any(p >= r for p, r in zip(padding, reaches, strict=True)):
@@ -129,7 +129,7 @@ def ordered_sum(terms: Iterator[Array]) -> Array:
 
 
 def in_order(values: Array, keep: int) -> Array:
-    """Sum float32 values over the axes after the first `keep`, in row-major order, starting with the first value."""
+    """Sum float32 values over all axes except the first `keep`, in row-major order, starting with the first value."""
     flat = values.reshape(*values.shape[:keep], -1)
     total: Array = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
     return total

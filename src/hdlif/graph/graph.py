@@ -1,4 +1,4 @@
-"""Graphs of deployed networks, with nodes in topological order, input, task, and the type of every value.
+"""Graphs of deployed networks: nodes in topological order, the input, the task, and the type of every value.
 
 Each node has one output with the node's name, and the network's input is the value `INPUT`. Shapes of values are [C, H,
 W] or [C], without time and batch.
@@ -73,10 +73,10 @@ class InputRecord:
 
     For pixels, `whole` is 255, so pixel values are scaled to [0, 1] (see `INPUT_KINDS`). Other kinds of input are not
     scaled. `resize` and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step
-    receives. A time series of C channels and T steps has the shape [C, T, 1]. With `frames` = "rows", each step
-    receives [C, 1, 1]. For events from a `sensor` (height and width), `binning` selects how events are counted into one
-    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. Without a sensor, the conversion of
-    events to frames is unspecified. A table row of C features is a constant input [C, 1, 1].
+    receives. A time series of C channels and T steps has the shape [C, T, 1]. If `frames` is "rows", each step receives
+    a frame [C, 1, 1]. For events from a `sensor` (height and width), `binning` selects how events are counted into one
+    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. If no `sensor` is given, the conversion
+    of events to frames is unspecified. A table row of C features is a constant input [C, 1, 1].
 
     >>> from hdlif.graph.artefact import InputRecord
     >>> picture = InputRecord((3, 32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -257,7 +257,7 @@ class Value:
 def settled(
     found: Mapping[str, bool], nodes: Iterable[Node], of: Callable[[Node, Mapping[str, bool]], bool]
 ) -> dict[str, bool]:
-    """Return a property of each value by applying `of` to every node until nothing changes.
+    """Compute a property of each value by applying `of` to every node until nothing changes.
 
     One pass is not enough if a delay closes a loop. `of` must be monotone.
     """
@@ -271,7 +271,7 @@ def settled(
 
 
 def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
-    """Return the row for step `t`, or the last row for later steps, in a shape that broadcasts to `ndim` axes."""
+    """Return row `t`, or the last row if there are fewer rows, in a shape that broadcasts to `ndim` axes."""
     rows = node.tensors[key]
     row: Floats = rows[min(t, len(rows) - 1)]
     return row.reshape(-1, *(1,) * (ndim - 2))

@@ -1,4 +1,4 @@
-"""Checks of input records, and nouns for samples."""
+"""Checks of input records, and the noun that hdlif prints for a sample, such as "image"."""
 
 import math
 from collections.abc import Collection, Mapping

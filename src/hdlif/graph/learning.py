@@ -101,7 +101,8 @@ def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
 
 
 def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
-    """Return a graph with new classes, which a `Learner` can train, and bit-identical logits for the old classes.
+    """Return a graph with additional classes for a `Learner` to train; the logits of the old classes stay
+    bit-identical.
 
     New classes start with zero weights in the classifier, and with the mean of the old classes' parameters in later
     tensors.

@@ -1,4 +1,4 @@
-"""Definition of an op, with fields, output shape, computation and cost.
+"""Definition of an op: its fields, output shape, computation and cost.
 
 Energy (all operations) is based on the numbers of additions and multiplications. Counting rules:
 
@@ -27,7 +27,7 @@ from hdlif.graph.graph import Array, Graph, Node, Value
 
 @dataclass(frozen=True)
 class Work:
-    """The numbers of operations on floats, and on integers with 8-bit factors and 32-bit sums."""
+    """Counts of operations on floats, and on integers with 8-bit factors and 32-bit sums."""
 
     multiplications: float = 0.0
     additions: float = 0.0

@@ -1,4 +1,4 @@
-"""Weights of convolutions and linear layers, with encodings, checks, and the cost of an input-weight pair."""
+"""Weights of convolutions and linear layers: encodings, checks, and the cost per input-weight pair."""
 
 import math
 from typing import Literal
@@ -19,7 +19,7 @@ ADDING_ENCODINGS = ("ternary", "binary", "int2")
 
 
 def codes_of(latents: Array, encoding: str) -> Array:
-    """Round int16 latents to codes, with halves rounded up; binary codes are 1 or -1."""
+    """Round latent int16 weights to integer codes, with halves rounded up; binary codes are 1 or -1."""
     if encoding == "binary":
         return np.where(latents >= 0, 1, -1).astype(np.int8)
     most = LARGEST_WEIGHT[encoding]
@@ -56,7 +56,7 @@ def weight_of(node: Node, in_shape: tuple[int, ...]) -> Array:
 
 
 def check_sum(node: Node, value: Value) -> None:
-    """Check that sums of codes times weights over a receptive field fit into an int32."""
+    """Check that the sum of code-weight products over a receptive field fits into an int32."""
     terms = math.prod(node.tensors["weight"].shape[1:])
     largest = LARGEST_WEIGHT.get(node.attributes["encoding"], 1)
     if value.max_code is not None and terms * value.max_code * largest >= 2**31:

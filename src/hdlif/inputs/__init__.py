@@ -1,7 +1,7 @@
 """Convert the contents of files to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
 
-The readers assume that any file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
-name and the accepted content.
+The readers assume that any file may be damaged or malicious. Callers convert `Unreadable` to an error that shows the
+file name and the expected content.
 """
 
 MOST_BYTES = 2**28

@@ -153,7 +153,7 @@ def _kind(content: bytes) -> str:
 
 
 def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
-    """Return the contents of the .npy files in a .npz archive, which must not contain files other than `names`.
+    """Return the contents of the .npy files in a .npz archive, which may contain only arrays listed in `names`.
 
     Raises:
         Unreadable: the file is not an archive, is damaged, or contains other, repeated or large (`MOST_BYTES`) files.

@@ -53,7 +53,7 @@ class Source:
         return self._at if self._waits else perf_counter()
 
     def read(self) -> bytes:
-        """Return the available bytes (at least one), or no bytes at the end of the source."""
+        """Wait for bytes and return all that are available, or return an empty `bytes` at the end of the source."""
         if self._held:
             block, self._held = self._held, b""
             return block
@@ -114,10 +114,10 @@ class Coming:
 def coming(
     source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None, target: str | None = None
 ) -> Coming:
-    """Return the samples of a time series or audio stream for a network as they arrive.
+    """Return the samples of a network's input, a time series or an audio stream, as they arrive.
 
-    A time series is CSV text or a .npy array [T, C], or [T] if there is one channel. Audio is 16-bit little-endian PCM
-    with one channel, or a .wav file, whose header may omit the length.
+    A time series is CSV text or a .npy array [T, C]. An array with one channel may have the shape [T]. Audio is 16-bit
+    little-endian PCM with one channel, or a .wav file, whose header may omit the length.
 
     Args:
         gaps: one of `rows.GAPS`.

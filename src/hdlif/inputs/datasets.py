@@ -116,5 +116,5 @@ DVS_GESTURE_CLASSES = (
 
 
 def where_had(name: str) -> str:
-    """Return the end of an error message, which describes how to fetch the public set `name`, or "" for other names."""
+    """Return a suffix for error messages that explains how to fetch the public set `name`, or "" for other names."""
     return f"; `hdlif data get {name}` fetches it" if name in PUBLIC else ""

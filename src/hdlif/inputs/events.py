@@ -52,7 +52,7 @@ def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
 
 def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Assign events to M frames of equal duration, with j = floor(M·(t - t_first) / (t_last - t_first)).
+    """Assign events to M frames of equal duration: frame j = floor(M·(t - t_first) / (t_last - t_first)).
 
     An event at t_last belongs to the last frame. If all times are equal, all events belong to the first frame.
 
@@ -166,7 +166,7 @@ def check_events(events: Events) -> None:
 
 
 def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Return the events in arrays `t`, `x`, `y` and `p`, each [N].
+    """Convert arrays `t`, `x`, `y` and `p`, each [N], to events.
 
     Times `t` are finite numbers in any unit, and `x` and `y` are whole numbers. The polarity `p` is 1 or true for
     brighter, and 0, false or -1 for darker.

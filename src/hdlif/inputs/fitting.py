@@ -100,7 +100,7 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
 
 
 def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDArray[Any]:
-    """Resize an image's signed map [h, w] to the input size [H, W] by sampling at the centre of each input pixel.
+    """Resize a label map [h, w] of a signed type to the input size [H, W], sampling at the centre of each input pixel.
 
     Pixels in the padding of a letterbox become `IGNORED`.
     """

@@ -64,7 +64,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
-    """Return the entry `name` of an HDF5 group, or None if there is none, without opening other files.
+    """Return the entry `name` of an HDF5 group without opening other files, or None if the entry does not exist.
 
     Raises:
         Unreadable: the entry is an external or soft link, or a dataset with values in other files.

@@ -37,7 +37,7 @@ class Content:
     std: ClassVar[tuple[float, ...]] = ()
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` if the data set is too large with `validation` validation samples."""
+        """Raise `ValueError` if the data set, including `validation` validation samples, is too large."""
         values = (self.samples + validation + self.test) * math.prod(self.input.shape)
         if values > MOST_VALUES:
             raise ValueError(
@@ -47,7 +47,7 @@ class Content:
 
     @property
     def input(self) -> InputRecord:
-        """The input record of a complete sample."""
+        """The input record of a sample with all its time steps."""
         raise NotImplementedError
 
     @property
@@ -62,7 +62,7 @@ class Content:
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """Return the task arguments that the input of a network determines."""
+        """Return the task arguments that can be derived from a network's input."""
         raise NotImplementedError
 
     def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:

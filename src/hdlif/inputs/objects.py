@@ -21,8 +21,8 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
     The method is a watershed transform of the softmax probability p of the class "inside". At each level in `LEVELS`,
     existing objects grow over adjacent pixels where p is above the level. All other connected components with at least
     `least` pixels become new objects; at the last level, components of any size become objects. Finally, objects grow
-    over the foreground, in which the probability of the background is below one half. Each foreground component without
-    an object becomes a new object, and objects with fewer than `least` pixels are dropped.
+    over the foreground, where the probability of the background is below 0.5. Each foreground component without an
+    object becomes a new object, and objects with fewer than `least` pixels are dropped.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of
@@ -60,7 +60,7 @@ def _large(numbers: Numbers, least: int) -> Numbers:
 
 
 def components(mask: NDArray[np.bool_]) -> Numbers:
-    """Return the number of each pixel's connected component in a mask [H, W], or 0 outside the mask.
+    """Label each pixel of a mask [H, W] with the number of its connected component; pixels outside the mask get 0.
 
     Pixels are neighbours if they share an edge. Components are numbered from 1 in the row-by-row order of their first
     pixels.
@@ -99,7 +99,7 @@ def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
 def matched(found: NDArray[np.integer], true: NDArray[np.integer]) -> tuple[int, int, int]:
     """Count true positives, false positives and missed objects in maps [H, W] of object numbers.
 
-    A true positive is a found object whose intersection over union with a true object is above 0.5. Each object can
+    A found object is a true positive if its intersection over union with a true object is above 0.5. Each object can
     match at most once. Pixels with negative values in `true` are ignored.
     """
     counted = true >= 0

@@ -81,7 +81,7 @@ def decode(
 
 
 def decode_numbers(content: bytes) -> "NDArray[np.int32]":
-    """Return the pixel values [h, w] of a PNG file with 8 or 16 bits per pixel, or the indices of a palette.
+    """Return the pixel values [h, w] of a PNG file with 8 or 16 bits per pixel, or palette indices if it has a palette.
 
     Raises:
         Unreadable: the file is not a PNG file, is damaged, is too large, or is in colour.
@@ -120,7 +120,7 @@ def header(content: bytes, *, ended: Callable[[], bool] | None = None) -> Header
 
 
 class _Content(io.BytesIO):
-    """A byte stream that raises `Unreadable` on reading as soon as `ended` returns True."""
+    """A byte stream whose `read` raises `Unreadable` once `ended` returns True."""
 
     def __init__(self, content: bytes, ended: Callable[[], bool] | None) -> None:
         super().__init__(content)
@@ -169,13 +169,13 @@ def _silence_log() -> None:
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return the sides of an image, or of its TIFF tiles if larger, because libtiff always decodes complete tiles."""
+    """Return the width and height that decoding needs; libtiff decodes complete tiles, which may exceed the image."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 
 
 class _WithoutWarnings:
-    """A context manager that ignores warnings while any thread uses it, because warning filters are process-wide."""
+    """A context manager that ignores warnings in all threads while any thread uses it, as filters are process-wide."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -200,7 +200,7 @@ _WITHOUT_WARNINGS = _WithoutWarnings()
 
 @contextlib.contextmanager
 def _silent_libtiff() -> Iterator[None]:
-    """Discard libtiff's messages about damaged files on standard error."""
+    """Discard the messages about damaged files that libtiff prints to standard error."""
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             kept = os.dup(2)

@@ -116,7 +116,7 @@ class Loader(_SafeLoader):  # type: ignore[misc]
 
 
 class Dumper(yaml.SafeDumper):
-    """A dumper that writes each list on one line, and quotes text that any YAML version reads as a number."""
+    """A dumper that writes each list on one line, and quotes text that any YAML version would read as a number."""
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -133,7 +133,7 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Return a reason why other programs may read the tree's JSON differently, or None if there is none.
+    """Return why other programs may read the tree's JSON differently, or None if no reason is found.
 
     The check does not cover NaN and infinity.
     """
@@ -149,7 +149,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
 
 
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings into a dict of values by full key.
+    """Flatten nested mappings into one dict with dotted keys.
 
     >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
     {'seed': 1, 'neuron.kind': 'lif'}

@@ -35,7 +35,7 @@ def read_raw(content: bytes) -> Events:
 
 
 def _header(content: bytes) -> tuple[list[str], int]:
-    """Return the header lines without %, and the offset of the first word."""
+    """Return the header lines without the leading %, and the offset of the first word."""
     lines, start = list[str](), 0
     while content[start : start + 1] == b"%":
         end = content.find(b"\n", start, start + _MOST_HEADER)
@@ -88,8 +88,8 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
 
     An event is either a word with x and polarity, or a bit in a vector. A vector has 12 or 8 bits, one per pixel, and
     each set bit is an event. The first vector begins at the base pixel, and each later vector begins after the previous
-    vector. The time has 24 bits, split over two words, and wraps around at 2^24. Events that precede the first time or
-    the first row are omitted.
+    vector. The time has 24 bits, split over two words, and wraps around at 2^24. Events that precede the first time
+    word or the first row word are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -123,7 +123,7 @@ def _bits(values: NDArray[np.int32]) -> int:
 
 
 def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the time at each word, or -1 before the first time. A changed high word sets the low bits to 0."""
+    """Return the time of each word, or -1 before the first time word. A changed high word sets the low bits to 0."""
     is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
     highs = value[is_high].astype(np.int64)
     highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
@@ -140,7 +140,7 @@ _Int = TypeVar("_Int", np.int32, np.int64)
 
 
 def _latest(values: NDArray[_Int], there: NDArray[np.bool_]) -> NDArray[_Int]:
-    """Return the latest value up to each position, or -1 before the first value.
+    """Return, for each position, the latest value marked in `there` so far, or -1 if no value has been marked yet.
 
     >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
     [-1, 6, 6, 8]

@@ -1,7 +1,7 @@
 """Read event-camera files.
 
-hdlif has built-in readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 and HDF5
-require the packages tonic and h5py, which are in an optional extra because tonic is licensed under the GPL.
+hdlif has built-in readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. AEDAT 4 requires the
+package tonic, and HDF5 requires h5py. These packages are in an optional extra, because tonic is licensed under the GPL.
 """
 
 import io
@@ -70,8 +70,9 @@ def read_aedat(content: bytes) -> Events:
 def _read_aedat2(content: bytes) -> Events:
     """Read AEDAT 2.0, in which header lines that begin with # precede the events.
 
-    An event consists of an address and a time, each a 4-byte big-endian integer. In the address, bit 0 is 1 for darker,
-    bits 1 to 7 are x from the right, and bits 8 to 14 are y from the bottom.
+    An event consists of an address and a time, each a 4-byte big-endian integer. In the address, bit 0 is 1 if the
+    pixel became darker, bits 1 to 7 contain x counted from the right, and bits 8 to 14 contain y counted from the
+    bottom.
     """
     start = 0
     while content[start : start + 1] == b"#":
@@ -89,9 +90,9 @@ def _read_aedat2(content: bytes) -> Events:
 def _read_aedat3(content: bytes) -> Events:
     """Read AEDAT 3.1, in which a text header that ends with #!END-HEADER precedes packets of events.
 
-    Each packet has its own 28-byte header. A polarity event consists of 4 bytes of data and 4 bytes of time, both in
-    little-endian order. In an event's data, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2 to 16 are y, and
-    bits 17 to 31 are x.
+    Each packet has its own 28-byte header. A polarity event consists of a 4-byte data word and a 4-byte
+    timestamp, both in little-endian order. In the data word, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2
+    to 16 are y, and bits 17 to 31 are x.
     """
     mark = b"#!END-HEADER\r\n"
     place = content.find(mark)
@@ -166,7 +167,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read arrays `t`, `x`, `y` and `p` [N], or a single array as in `read_npy` that is unnamed or named "events"."""
+    """Read arrays `t`, `x`, `y` and `p` [N], or one array in `read_npy`'s format that is unnamed or named "events"."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -277,11 +278,11 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """Return the events in the content of a file, whose format is determined by the suffix of `path`.
+    """Return the events in a file's content; the suffix of `path` determines the format.
 
-    Reading a file takes memory of at most `MEMORY` times the file size, with three exceptions. AEDAT 4 and HDF5 have no
-    memory limit. For .npz files, the limit is `inputs.MOST_BYTES` bytes per array. For EVT 3.0, the limit is 50 times
-    the file size, plus 100 bytes per event in vectors (up to `MOST_EVENTS`).
+    Reading a file takes at most `MEMORY` times as many bytes of memory as the file has, with three exceptions. AEDAT 4
+    and HDF5 have no memory limit. For .npz files, the limit is `inputs.MOST_BYTES` bytes per array. For EVT 3.0, the
+    limit is 50 times the file size, plus 100 bytes per event in vectors (up to `MOST_EVENTS`).
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

@@ -1,12 +1,12 @@
 """Resample audio and sensor data.
 
-The output y_m is defined with r = to / from = L / M in lowest terms and c = 0.95 min(1, r):
+With r = to / from = L / M in lowest terms and c = 0.95 min(1, r), the output y_m is:
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n.
 
-The sums run over all n with |u| c < 16. The kernel k is the ideal low-pass filter below 0.95 of the lower Nyquist
-frequency. The Kaiser window w with beta = 10 truncates the kernel after 16 zeros. There are L different kernels, one
-per phase. Beyond the ends of x, the first or last value is repeated.
+The sums run over all n with |u| c < 16. The kernel k is the ideal low-pass filter with a cutoff at 0.95 times the lower
+of the two Nyquist frequencies. The Kaiser window w with beta = 10 truncates the kernel after 16 zero crossings. There
+are L different kernels, one per phase. Beyond the ends of x, the first or last value is repeated.
 """
 
 import math
@@ -23,7 +23,7 @@ _BLOCK, _MOST_KEPT = 2**16, 2**16
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:
-    """Return the number of output values that lie before the end of the last input value.
+    """Return the number of output values, all of which lie before the end of the last input's sampling interval.
 
     >>> resampled_length(100, 50, 20), resampled_length(8000, 8000, 16000), resampled_length(3, 2, 1)
     (40, 16000, 2)
@@ -54,7 +54,7 @@ def resampled(
 
 
 class Resampler:
-    """A resampler for values that arrive in pieces, with outputs that are bit-identical to those of `resampled`.
+    """A resampler for values that arrive in pieces, with outputs that are bit-identical to the result of `resampled`.
 
     Each output is returned as soon as all inputs for it have arrived.
     """
@@ -125,7 +125,7 @@ def _terms(rate: int, to: int) -> tuple[int, int]:
 
 
 def _reach(up: int, down: int) -> int:
-    """Return the number of inputs on each side that contribute to an output."""
+    """Return the number of inputs on each side of an output that contribute to the output."""
     return math.ceil(_ZEROS / _cutoff(up, down))
 
 
@@ -140,7 +140,7 @@ def _table(up: int, down: int) -> NDArray[np.float64]:
 
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
-    """Return kernels [phases, 2 reach + 1], each with sum 1, for outputs that lie `phases` / `up` after an input."""
+    """Return kernels [phases, 2 reach + 1] with sums of 1 for outputs `phases` / `up` of an interval after an input."""
     cutoff, reach = _cutoff(up, down), _reach(up, down)
     fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
     u = fractions - n

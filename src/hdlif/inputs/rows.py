@@ -24,7 +24,7 @@ _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 class Gaps:
-    """A policy from `GAPS` for replacing missing numbers (NaN); `start` contains the values before the first row."""
+    """A policy from `GAPS` for missing numbers (NaN); `start` contains the values to hold before the first row."""
 
     def __init__(self, policy: str, start: Sequence[float]) -> None:
         self._policy, self._last = policy, np.array(start, np.float32)

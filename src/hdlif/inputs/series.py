@@ -19,7 +19,7 @@ ARRAYS = ("x", "y", "group", "part")
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Return the start of each window, with adjacent windows if `stride` is None.
+    """Return the start of each window; if `stride` is None, the windows are adjacent.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])

@@ -26,8 +26,8 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
     """Yield the start time in seconds and the resampled values [record.samples] of each clip.
 
     Audio shorter than a clip is padded with silence at the end, or on both sides if `record.clips` is "centre". Audio
-    longer than a clip yields one clip for "first" or "centre", and complete clips every `record.every` samples for
-    "windows".
+    longer than a clip yields one clip if `record.clips` is "first" or "centre". If it is "windows", a clip starts every
+    `record.every` samples, as long as the clip is complete.
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -59,7 +59,7 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """A converter from pieces of a clip to log-mel frames, with the same bits as `log_mel`.
+    """A converter of a clip that arrives in pieces to log-mel frames, which are bit-identical to those of `log_mel`.
 
     Each frame is returned as soon as all samples for it have arrived or the clip ends.
     """

@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Read a CSV or Parquet file, depending on `suffix`, with the arguments of `parse_table`."""
+    """Read a CSV or Parquet file, depending on `suffix`; all other arguments are as in `parse_table`."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
@@ -139,7 +139,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row of a CSV file with the number of the row's last line. Raises `Unreadable`."""
+    """Yield each row of a CSV file with the number of the line on which the row ends. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it contains a zero byte, so it is not text")
     try:
@@ -206,7 +206,7 @@ def column_name(header: Sequence[str] | None, place: int) -> str:
 
 
 def no_number(cell: str) -> tuple[str, bool]:
-    """Describe why a cell is not a number, and return whether the cell contains text."""
+    """Return the reason why a cell is not a number, and whether the cell contains text."""
     word = cell.strip().lower()
     if not word:
         return f"the cell is empty; {FILL_IN}", False

@@ -1,6 +1,7 @@
 """Read RIFF WAVE files with PCM of 8, 16, 24 or 32 bits, or with floats of 32 or 64 bits.
 
-Python's module `wave` cannot read floats and, before Python 3.12, could not read the extensible format of 24-bit files.
+Python's `wave` module cannot read floats. Before Python 3.12, it also could not read the extensible format of 24-bit
+files.
 """
 
 import io
@@ -35,7 +36,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """The format of audio samples, with a type code and the number of bits per value."""
+    """The format of audio samples, including a type code and the number of bits per value."""
 
     code: int
     channels: int
@@ -53,7 +54,7 @@ PLAIN = Format(_PCM, 1, 0, 16)
 
 
 def parse_wave(content: bytes) -> Wave:
-    """Return the mean over the channels of a .wav file, with integers divided by full scale.
+    """Return the samples of a .wav file, averaged over the channels; integers are divided by full scale.
 
     Raises:
         Unreadable: the file has another format, is compressed, cut short, beyond a limit or empty, or contains a sample
@@ -133,7 +134,7 @@ def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.
 
 
 def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
-    """Decode audio samples, and return the mean over the channels as float32 [N], from about -1 to 1.
+    """Decode audio samples, and return their mean over the channels as float32 [N], from about -1 to 1.
 
     Args:
         first: the number of the first sample, for the error message.

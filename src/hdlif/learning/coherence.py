@@ -68,7 +68,8 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 def loss_of_each(criterion: Criterion) -> Loss:
     """Return the loss of the online rules, L = (1/T)·Σ_t criterion(o_t, target).
 
-    The sum covers the steps that count, weighted if the criterion has weights. See `coherence` for an example.
+    The sum covers the steps that have a loss. If the criterion has weights, the sum is weighted. See `coherence` for an
+    example.
 
     Args:
         criterion: as in `STBP`.
@@ -113,7 +114,10 @@ class Layer(Figures):
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """The comparison of one plan, such as one randomly drawn step, with the full reference gradient of all synapses."""
+    """The comparison of one plan's gradient with the full reference gradient of all synapses.
+
+    A plan may be a single randomly drawn step, for example.
+    """
 
     steps: tuple[int, ...]
     cosine: float | None
@@ -176,10 +180,10 @@ def coherence(
 ) -> dict[str, RuleCoherence]:
     """Compare the gradient of each rule with STBP's gradient, layer by layer, without changing the model.
 
-    During the comparison, all modules are in eval mode, so batch norm uses running statistics and couples neither
-    samples nor steps, as the theorem requires. Before the comparison, measure the running statistics on the same
-    batches with `training.reestimated`. Pass a float64 model for exact fractions. In float32, entries count as equal if
-    they differ by less than about 1e-4 of the neuron's largest G.
+    During the comparison, all modules are in eval mode, so batch norm uses running statistics. Batch norm then couples
+    neither samples nor steps, as Theorem 4.2 of arXiv 2410.07547 requires. Before the comparison, measure the running
+    statistics on the same batches with `training.reestimated`. Pass a float64 model for exact fractions. In float32,
+    entries count as equal if they differ by less than about 1e-4 of the neuron's largest G.
 
     >>> from functools import partial
     >>> import torch

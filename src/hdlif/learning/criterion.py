@@ -1,4 +1,4 @@
-"""Criteria, which compare outputs with labels or a teacher, and the weights of steps in the loss."""
+"""Criteria that compare outputs with labels or a teacher's outputs, and weights for the losses of time steps."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -100,7 +100,7 @@ class StepWeights:
         return (stop - start) / self.count if self.weights is None else math.fsum(self.weights[start:stop])
 
     def beside_even(self, place: int) -> float:
-        """Return the weight of a position, relative to equal weights."""
+        """Return a position's weight divided by 1/count, the weight of each position if all weights are equal."""
         return 1.0 if self.weights is None else self.weights[place] * self.count
 
 
@@ -139,7 +139,7 @@ def late_weights(count: int) -> tuple[float, ...]:
 
 
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
-    """Return the loss of one step's outputs [B, n], for a step that counts.
+    """Return the loss of the outputs [B, n] at a time step that has a loss.
 
     See `loss_over` for an example.
 
@@ -163,7 +163,7 @@ def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) ->
 def loss_of_steps(
     criterion: Criterion, outputs: Tensor, target: Tensor, steps: Iterable[int], weights: Iterable[float]
 ) -> Tensor:
-    """Return Σ_t weight_t·criterion(outputs_t, target_t) over K steps that count, with outputs [K, B, n]."""
+    """Return Σ_t weight_t·criterion(outputs_t, target_t) over K steps, given their outputs [K, B, n]."""
     losses = [
         loss_at(criterion, one, target, t) * weight for one, t, weight in zip(outputs, steps, weights, strict=True)
     ]
@@ -171,7 +171,7 @@ def loss_of_steps(
 
 
 def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
-    """Return Σ_t w_t·criterion(outputs_t, target_t) over the steps that count, given all outputs [T, B, n]."""
+    """Return Σ_t w_t·criterion(outputs_t, target_t) over the steps with a loss, given all outputs [T, B, n]."""
     first, weights = first_step(criterion), step_weights(criterion, len(outputs))
     counted = range(first, len(outputs))
     return loss_of_steps(criterion, outputs[first:], target, counted, (weights[t - first] for t in counted))
@@ -180,10 +180,10 @@ def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Te
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the loss for the outputs [T, B, n] of all steps.
 
-    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). If the steps share one
-    target and have weights, each output is first multiplied by its step's weight divided by the mean weight. If each
-    step has its own target, the loss is the mean, or weighted mean, of criterion(outputs_t, target_t) over the steps
-    that count.
+    If all steps have the same target, the loss is criterion(reduce(outputs of the steps with a loss), target). If the
+    steps share one target and have weights, each output is first multiplied by the ratio of its step's weight to the
+    mean weight. If each step has its own target, the loss is the mean, or weighted mean, of criterion(outputs_t,
+    target_t) over the steps with a loss.
 
     >>> import torch
     >>> import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Draw k of the steps that count, with factors that make the expected loss equal to the weighted sum of all losses."""
+"""Draw k of the steps with a loss, with factors that make the expected loss equal to the weighted sum of all losses."""
 
 import bisect
 import itertools
@@ -13,7 +13,7 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """A distribution over sets of k positions, with a factor for each drawn loss.
+    """A distribution over sets of k positions, with a weighting factor for the loss at each drawn position.
 
     The factors make the expected loss equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
@@ -28,7 +28,9 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """A draw in which all sets of k positions are equally likely, with factors n·w/k, or 1/k for equal weights.
+    """A draw in which all sets of k out of n positions are equally likely.
+
+    The factor of a position with weight w is n·w/k, which is 1/k if all weights are equal.
 
     >>> from hdlif.learning import StochasticStep, Uniform
     >>> rule = StochasticStep(k=2, draw=Uniform())
@@ -50,9 +52,9 @@ class Uniform:
 class Stratified:
     """A draw of one position from each of k strata, which are contiguous ranges with about 1/k of the weight each.
 
-    Within a stratum, the probability of a position is proportional to its weight, and the factor is the stratum's
-    weight. A stratified draw never consists of only early or only late steps, which reduces the variance if steps
-    differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    Within a stratum, the probability of a position is proportional to its weight, and the factor of every position is
+    the total weight of the stratum. A stratified draw never consists of only early or only late steps, which reduces
+    the variance if steps differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
     The rule in this example draws one step from the first half and one step from the second half:
 

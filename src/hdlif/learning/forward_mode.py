@@ -30,8 +30,8 @@ class ForwardMode:
     receive an approximate gradient, as with OTTT. A per-step leak or threshold (`per_step`) receives only the gradient
     of its own step.
 
-    The memory holds one step (or `chunk` steps) and traces with one number per sample, weight and neuron state. The
-    traces of an HD-LIF layer with M inputs and N neurons take B·N·M words.
+    The memory holds one step (or `chunk` steps) and traces with one number per sample, weight and neuron state. For a
+    batch of B samples, the traces of an HD-LIF layer with M inputs and N neurons contain B·N·M numbers.
 
     In this example, the traces for a batch of 5, with 2·8 weights and 8 biases, take 480 bytes:
 
@@ -97,7 +97,7 @@ class ForwardMode:
         return Eligibility(model, way_back=self.recurrent, budget=self.budget)
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
-        """Return the trace size in bytes by neuron layer, for a batch of `batch` samples like x [T or 1, 1, ...].
+        """Return the size in bytes of each neuron layer's traces, for `batch` samples like x [T or 1, 1, ...].
 
         The function runs one step of one sample to compute the sizes before training.
 

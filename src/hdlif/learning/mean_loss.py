@@ -76,7 +76,7 @@ def criterion_of(
 def _mean_output(
     model: nn.Module, x: Tensor, plan: Plan, criterion: Criterion, span: int, carry: Carry | None
 ) -> Tensor:
-    """Return ō = Σ_t w_t·o_t over the steps that count, [B, n], in float32 or wider."""
+    """Return ō = Σ_t w_t·o_t over the steps with a loss, [B, n], in float32 or wider."""
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     state, before = standing(carry)
     mean: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Functions for online rules, which make one pass through time with a graph only at steps with a loss."""
+"""Functions for online rules, which make one pass through time and record a graph only at steps with a loss."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -81,7 +81,7 @@ def cut_chunks(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """Run consecutive steps with one update as `online_steps` does, but in chunks of `span` steps, using more memory.
+    """Run consecutive steps with one update, like `online_steps`, but in chunks of `span` steps, using more memory.
 
     The losses of a chunk form one `Step`. Each step of a chunk also starts from a detached state (`Temporal.cuts`).
 

@@ -22,10 +22,10 @@ from hdlif.learning.traces import Traces
 class OTTT:
     """SLTT with weight gradients from traces: dL/dW = Σ_t d_t ⊗ a_t, where a_t = λ·a_{t-1} + s_t.
 
-    Here, d_t is the gradient of step t with respect to the membrane potential, with the previous potential detached.
-    For the last spiking layer, the result equals the STBP gradient with a detached soft reset, a constant leak λ and
-    frozen batch-norm statistics. For earlier layers, the gradient is an approximation. `OTTTCriterion` implements the
-    published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T.
+    Here, d_t is the gradient of step t's loss with respect to the membrane potential, and the previous potential is
+    detached. For the last spiking layer, the result equals the STBP gradient if the soft reset is detached, the leak λ
+    is constant and the batch-norm statistics are frozen. For earlier layers, the gradient is an approximation.
+    `OTTTCriterion` implements the published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T.
 
     >>> import torch
     >>> from hdlif.learning import OTTT
@@ -106,16 +106,16 @@ class OTTTCriterion:
 
 @dataclass(frozen=True)
 class NDOT(OTTT):
-    """OTTT with traces a_t = r_t·a_{t-1} + s_t, which decay by the ratio r_t of potential changes.
+    """OTTT with traces a_t = r_t·a_{t-1} + s_t, which decay by the ratio r_t of successive potential changes.
 
     For the presynaptic neuron, r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0,
     or no neuron with a potential directly precedes the synapse, r_t = λ. With r = λ everywhere, NDOT is equivalent to
     OTTT.
 
-    `NDOT` is a reconstruction of the method from the idea that du_{t+1}/du_t is the ratio of the time derivatives of u
-    (Jiang et al., ICML 2024). In exact back-propagation, the ratio belongs to the postsynaptic neuron, which would
-    require a trace for each synapse. With the presynaptic ratio, memory is linear in the number of neurons. The
-    reconstruction has not been compared with the authors' code.
+    `NDOT` reconstructs the method of Jiang et al. (ICML 2024) from the idea that du_{t+1}/du_t is the ratio of the time
+    derivatives of u. In exact back-propagation, the ratio belongs to the postsynaptic neuron, which would require a
+    trace for each synapse. With the presynaptic ratio, memory is linear in the number of neurons. The reconstruction
+    has not been compared with the authors' code.
 
     >>> import torch
     >>> from hdlif.learning import NDOT

@@ -66,7 +66,7 @@ class Shares(_Sums):
     def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
         """Add the entries of one batch.
 
-        Entries count as equal or zero within a tolerance of 1000 rounding errors of `scale`.
+        Entries count as equal or zero within a tolerance of 1000 times the rounding error of `scale`.
         """
         tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
         equal = (own - reference).abs() <= tolerance
@@ -92,7 +92,7 @@ class Rate(_Sums):
     entries: int = 0
 
     def add(self, values: Tensor) -> None:
-        """Add the number of entries and of non-zero entries in `values`."""
+        """Add the counts of all entries and of non-zero entries in `values`."""
         self.active += int(torch.count_nonzero(values))
         self.entries += values.numel()
 

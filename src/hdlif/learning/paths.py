@@ -26,7 +26,7 @@ from hdlif.nn.steps import Observer, carrying
 
 
 class Wiring(Observer):
-    """An observer that records the inputs of modules' children in each `Scope` of a pass.
+    """An observer that records, in each `Scope` of a pass, the inputs of a module's children.
 
     Attributes:
         reads: by module, in the format of `Temporal.reads`: children in the order in which they ran, each with the
@@ -103,7 +103,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
-    """Return the synapses whose past inputs affect a membrane, by name, in the network's order.
+    """Return, by name and in the network's order, the synapses whose past inputs affect a membrane.
 
     Names are relative to the network itself, without the modules that wrap the network for precision or several ranks.
 
@@ -141,7 +141,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """Return the paths that a module declares, or one path per pair of source and child for declared `reads`."""
+    """Return the paths that a module declares, or one path per source-child pair if the module declares `reads`."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)

@@ -125,7 +125,7 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
 
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
-    """Return a rule's gradients if every layer receives the given G and the graph is cut after each neuron layer.
+    """Return the gradients of a rule for layers that receive the given G, with the graph cut after each neuron layer.
 
     The loss is Σ_t Σ_layers <G_t, s_t>, and each layer's output is detached. A synapse receives gradients only from the
     neurons that it feeds directly. A recurrent layer includes its recurrent connection.

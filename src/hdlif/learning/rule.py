@@ -90,7 +90,7 @@ class Carry:
 
 
 def standing(carry: Carry | None) -> tuple[State | None, int]:
-    """Return the state at the start of a part of a sequence and the number of earlier steps.
+    """Return the state before the next part of a sequence, and the number of steps that have run so far.
 
     Without `carry`, return (None, 0).
     """
@@ -120,7 +120,7 @@ class Tracing(Protocol):
     """A rule that reports the memory of its traces before training."""
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> Mapping[str, int]:
-        """Return the trace size in bytes by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
+        """Return the size in bytes of each layer's traces, for `batch` samples like the one in x [T or 1, 1, ...]."""
 
 
 class Streaming(Rule, Protocol):
@@ -138,7 +138,7 @@ class Streaming(Rule, Protocol):
 def run(
     rule: Rule, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
 ) -> Iterator[Step]:
-    """Return a rule's losses for a batch of independent samples or, if `carry` is given, for the next part of streams.
+    """Return a rule's losses for independent samples or, if `carry` is given, for the next part of each stream.
 
     For streams, batch norms normalise by running averages.
     """
@@ -148,5 +148,5 @@ def run(
 
 
 def chunk(x: Tensor, steps: range) -> Tensor:
-    """Return the part of a sequence at `steps`, which is x itself for an input that is constant in time."""
+    """Return the part of the sequence x at `steps`, or x itself if the input is constant in time."""
     return x if x.shape[0] == 1 else x[steps.start : steps.stop]

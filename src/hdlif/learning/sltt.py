@@ -74,7 +74,7 @@ class SLTT:
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:
     """Return a function that maps a step to the weight of the step's loss.
 
-    If each step makes an update, the weights are relative to equal weights.
+    If an update follows each step, the weights are scaled so that their mean is 1.
     """
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     if update == "each":

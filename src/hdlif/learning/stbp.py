@@ -1,4 +1,4 @@
-"""Spatio-temporal back-propagation, which computes the exact gradient with memory that grows with T."""
+"""Spatio-temporal back-propagation, which computes the exact gradient but needs memory that grows with T."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from hdlif.learning.rule import Carry, Plan, Step
 
 @dataclass(frozen=True)
 class StochasticStep:
-    """A rule that makes one update on a random set S of k steps, for Σ_{t in S} w_t·criterion(logits_t, target).
+    """A rule that makes one update with the loss Σ_{t in S} w_t·criterion(logits_t, target) of k random steps S.
 
     The other steps up to max(S) run without a graph but contribute to batch-norm statistics. Steps after max(S) do not
     run. The expected gradient equals the gradient of `SLTT("sum")`. For a uniform draw, T times the gradient has the

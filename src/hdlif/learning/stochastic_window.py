@@ -18,7 +18,7 @@ from hdlif.nn import HeldWeights, carrying, detach
 
 @dataclass(frozen=True)
 class StochasticWindow:
-    """A rule that back-propagates through a random window of w consecutive time steps, with one update.
+    """A rule that back-propagates through a random window of w consecutive time steps and makes one update.
 
     The rule draws the first step `a` of the window and detaches the state at this step. Steps before the window run
     without a graph, and steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward
@@ -26,14 +26,14 @@ class StochasticWindow:
     `STBP(loss="each")` for w = T.
 
     With `loss = "each"`, every step of the window has a loss. The factor of step t is w_t/P(t is in the window), where
-    w_t is the criterion's weight. The mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at the
-    window's start. For equal weights, `a` is uniform in 0..T - w. If c_t windows contain t, the factor of step t is (T
-    - w + 1)/(T·c_t). For unequal weights, the probability of a window is proportional to the window's weight. With
-    `loss = "last"`, only the last step of the window has a loss, and the probability of a step is proportional to the
-    step's weight. With "last", the gradient of every loss is truncated at w steps, or at the start of the sequence.
-    With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps, target), as in `SLTT`. To compute
-    the mean of the logits, all steps first run without a graph. The steps of the window have the same factors as with
-    "each", so w = T gives `STBP()`.
+    w_t is the criterion's weight. The expected gradient is Σ_t w_t·g_t, where g_t is the gradient of step t's loss,
+    truncated at the window's start. For equal weights, `a` is uniform in 0..T - w. If c_t windows contain t, the factor
+    of step t is (T - w + 1)/(T·c_t). For unequal weights, the probability of a window is proportional to the total
+    weight of its steps. With `loss = "last"`, only the last step of the window has a loss, and the probability of a
+    step is proportional to the step's weight. With "last", the gradient of every loss is truncated at w steps, or at
+    the start of the sequence. With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps,
+    target), as in `SLTT`. To compute the mean of the logits, all steps first run without a graph. The steps of the
+    window have the same factors as with "each", so w = T gives `STBP()`.
 
     >>> import torch
     >>> from hdlif.learning import StochasticWindow
@@ -78,7 +78,7 @@ class StochasticWindow:
         return range(max(0, stop - self.length), stop)
 
     def _ends(self, time_steps: int) -> range:
-        """Return the last steps of all windows with a step that counts."""
+        """Return the last step of every window that contains a step with a loss."""
         if self.length > time_steps:
             raise ValueError(f"length = {self.length}; it must be at most time_steps = {time_steps}")
         first = first_step(self.criterion)

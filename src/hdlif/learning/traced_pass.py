@@ -1,4 +1,4 @@
-"""Run synapses with ordinary outputs but weight gradients from traces (`hdlif.learning.traces`)."""
+"""Run synapses that compute ordinary outputs, but take weight gradients from traces (`hdlif.learning.traces`)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +174,7 @@ def _autocast_device(x: Tensor) -> str:
 
 
 def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) -> list[Any]:
-    """Return the arguments in the precision of the untraced layer."""
+    """Return the arguments in the precision that the layer would use without a trace."""
     device = _autocast_device(x)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     return [None if value is None else value.to(dtype) for value in (x, weight, bias, trace)]

@@ -5,9 +5,9 @@ With a trace, a rule that cuts the temporal gradient can restore the membrane's 
 et al., NeurIPS 2022). Traces do not change outputs or input gradients. The trace is part of the synapse's state,
 {"trace": a [B, ...]}.
 
-In a dynamic trace, the ratio of the presynaptic neuron's potential changes replaces λ at each step. The trace is a_t =
-r_t·a_{t-1} + s_t, where r_t = clip(u̇_t/u̇_{t-1}, -1, 1) and u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0, then
-r_t = λ. A synapse has a dynamic trace only if it directly follows a neuron with a potential.
+In a dynamic trace, the ratio of the presynaptic neuron's successive potential changes replaces λ at each step. The
+trace is a_t = r_t·a_{t-1} + s_t, where r_t = clip(u̇_t/u̇_{t-1}, -1, 1) and u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is
+about 0, then r_t = λ. A synapse has a dynamic trace only if it directly follows a neuron with a potential.
 
 `hdlif.learning.traced_pass` runs synapses with traces.
 """
@@ -121,7 +121,7 @@ class Traces(Observer):
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
-        """Return the potential changes of the neurons that emitted `x`, or None if no neurons with a state did."""
+        """Return the potential changes of the neurons that emitted `x`, or None if no stateful neurons emitted `x`."""
         fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
         if fired is None or fired.state is None:
             return None

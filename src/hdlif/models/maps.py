@@ -175,7 +175,7 @@ def unet(
 
 
 class _Wires:
-    """A builder for the children and lines of a network body."""
+    """A builder for the children of a network body and for the lines of its forward pass."""
 
     def __init__(
         self,

@@ -153,7 +153,7 @@ def qk_former(
     `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0
     to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.996 to
     0.997. The fraction of open attention gates in the untrained network is 0.59 for token attention and 0.98 for
-    channel attention. With LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
+    channel attention. With LIF in place of HD-LIF, the cosine between the gradients of SLTT and STBP is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former

@@ -55,7 +55,7 @@ def block_names(blocks: Sequence[int]) -> list[str]:
 
 
 def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
-    """Raise `ValueError` if a name in `inner` is not a block or if a number of channels is below 1."""
+    """Raise `ValueError` if a key of `inner` is not the name of a block, or if a number of channels is below 1."""
     for name, channels in inner.items():
         if name not in blocks or channels < 1:
             raise ValueError(
@@ -226,7 +226,7 @@ def reversible_resnet(
     stem: StemFactory = cifar_stem,
     grid: float | None = GRID,
 ) -> Network:
-    """Return a reversible ResNet, for which the memory of STBP grows with the number of stages, not blocks.
+    """Return a reversible ResNet, whose memory with STBP grows with the number of stages, not of blocks.
 
     Stage i has `blocks[i]` blocks with `width`·2^i channels. The first block of each later stage, "down", is an
     ordinary `PreActBlock` that halves the sides of the map. All other blocks in a stage are `ReversibleBlock`s in the

@@ -1,10 +1,10 @@
-"""Reversible blocks with constant training memory.
+"""Reversible blocks, whose training memory does not grow with the number of blocks.
 
 The two streams of currents at the input of a block can be recomputed from the output of the block. The backward pass
 therefore needs no stored inputs, and memory use does not grow with depth.
 
 Hooks inside the blocks run twice: without autograd in the forward pass, and again in the backward pass. To monitor a
-reversible network, pass measures with the steps instead of using hooks, or keep the graphs (`carrying`).
+reversible network without hooks, pass measures with the steps; to use hooks, keep the graphs (`carrying`).
 """
 
 import math
@@ -143,8 +143,8 @@ class ReversibleSequential(Sequential):
 
     For each chunk, only the output of the last block and the state before the chunk are stored, regardless of the
     number of blocks. The backward pass reruns the branches f and g from the last block to the first. Each branch reruns
-    with the state, held weights, mode and precision of the forward pass. Reruns take the measures again, but do not
-    change buffers. The streams are float32 or wider.
+    with the state, held weights, mode and precision of the forward pass. When a branch reruns, measures are taken
+    again, but buffers do not change. The streams are float32 or wider.
 
     `ReversibleBlock` has an example.
 

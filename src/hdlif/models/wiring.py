@@ -81,7 +81,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a forward pass, with the name of its value, the operation and the names of the operands."""
+    """A line of a forward pass: the name of its result, the operation and the names of the operands."""
 
     name: str
     does: Operation

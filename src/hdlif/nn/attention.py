@@ -17,10 +17,10 @@ class SECA(PerStep, Temporal):
     gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) or L of x_{t,c},   y = x·gate,
 
     Here, j runs from 0 to k - 1, and a_{t,c} = 0 outside the range of channels. A gate pooled over time could not be
-    computed online, so each step has its own gate. By default, all steps share one kernel, as in the published method,
-    so an input that is constant in time gives a constant output. The gates depend on the input, so they cannot be
-    folded into weights. `weight` [1, k] or [T, k] and `bias` [1] or [T] are initialised like a 1-D convolution,
-    uniformly in ±1/√k.
+    computed online, so each step has its own gate. By default, all steps share one kernel, as in the published method.
+    An input that is constant in time then gives an output that is constant in time. The gates depend on the input, so
+    they cannot be folded into weights. `weight` [1, k] or [T, k] and `bias` [1] or [T] are initialised like a 1-D
+    convolution, uniformly in ±1/√k.
 
     >>> import torch
     >>> from hdlif.nn import SECA

@@ -82,7 +82,7 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 class _NormaliseOverRanks(torch.autograd.Function):
     """Normalise a batch by statistics over all ranks, and return the output, the mean and the unbiased variance.
 
-    Let x̂ be (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
+    With x̂ = (x - μ)/√(σ² + eps), the incoming gradient g and n values per channel on all ranks, the gradient of x is:
 
     dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n).
 

@@ -270,7 +270,7 @@ class _Chain:
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
     def _is_normalised_next(self) -> bool:
-        """Return whether the next child is a norm that can use the moments of its maps."""
+        """Return whether the next child is a batch norm that can use the moments of this child's maps."""
         if self._at + 1 >= len(self._children):
             return False
         norm = self._children[self._at + 1]
@@ -286,7 +286,7 @@ class _Chain:
         return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self) -> bool:
-        """Return whether the next convolution reads only codes or, if autograd records no graph, averaged codes."""
+        """Return whether the next child is a convolution that reads codes; without a graph, a pool may precede it."""
         at = self._at + 1
         if not torch.is_grad_enabled() and at < len(self._children):
             pool = self._children[at]

@@ -61,7 +61,7 @@ def _no_step(*_: Any) -> Any:
 
 
 class EquationNeuron(SteppedNeuron):
-    """Base class for custom neurons, which need only a `step` function for training, accounting and export.
+    """Base class for custom neurons, which need only a `step` function for training, energy estimates and export.
 
     >>> class AdaptiveHDLIF(EquationNeuron):
     ...     states = ("potential", "adaptation")

@@ -1,8 +1,8 @@
 """Neurons with HD-LIF's graded spike and longer memory, each defined by one equation.
 
 All derivatives are exact. For neurons with a reset, the Jacobian of a step is one of two matrices that depend only on
-the parameters. The temporal gradient therefore separates as in HD-LIF. One matrix applies if the neuron is silent, and
-the other if the neuron fires.
+the parameters. As in HD-LIF, the temporal gradient is therefore a product of these matrices, one for each step. One
+matrix applies if the neuron is silent, and the other if the neuron fires.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Mem-BN, a mix of the membrane potential and its batch norm, with a separate batch norm per time step."""
+"""Mem-BN, a weighted sum of the membrane potential and its batch norm, with a separate batch norm per time step."""
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,11 @@ from hdlif.nn.steps import Row, last_of, row_of, set_row, share
 class MemBN(PerStep):
     """A layer that computes m̂_t = α_t·m_t + β_t·BN_t(m_t) with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t.
 
-    Every step has its own BN per channel, whose statistics cover only the batches in which the step ran. With
-    single-step random training, step t runs in a fraction (T - t + 1)/T of all batches. Initially, α = 1 and β = 0, so
-    Mem-BN has no effect. Steps beyond T share the parameters and statistics of the last step. In eval mode, m̂ = α*·m -
-    β* (see `affine`). Deployment folds Mem-BN into leak and threshold at no cost (`deploy.fold_mem_bn`).
+    Every step has its own BN per channel. The statistics of a step cover only the batches in which that step ran. With
+    single-step random training, step t (the first is t = 1) runs on average in (T - t + 1)/T of all batches. Initially,
+    α = 1 and β = 0, so Mem-BN has no effect. Steps beyond T share the parameters and statistics of the last step. In
+    eval mode, m̂ = α*·m - β* (see `affine`). Deployment folds Mem-BN into the leak and the threshold
+    (`deploy.fold_mem_bn`), so Mem-BN costs nothing at inference.
 
     Pass a `MemBN` to a neuron:
 
@@ -70,7 +71,7 @@ class MemBN(PerStep):
         return self.mem_scale, self.bn_scale
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Return α* and β*, [T, C], for which m̂_t = α*_t·m_t - β*_t in eval mode.
+        """Return α* and β*, [T, C] each, such that m̂_t = α*_t·m_t - β*_t in eval mode.
 
         With g = weight/√(σ² + eps), α* = α + β·g and β* = β·(g·μ - bias).
         """
@@ -85,7 +86,7 @@ class MemBN(PerStep):
         self.num_batches_tracked[:time_steps] = 0
 
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
-        """Return m̂ for the membrane potential [B, C, ...] at time step `step`.
+        """Return m̂ for the membrane potential m, [B, C, ...], at time step `step`.
 
         If `gather` is given, the statistics cover the batches of all ranks.
         """

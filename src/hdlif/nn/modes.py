@@ -1,4 +1,4 @@
-"""Context managers for eval mode and for passes without side effects, and the dtype of a network."""
+"""Context managers for eval mode and for passes without side effects, and a function that returns a network's dtype."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore random number generators and a model's buffers, such as norm statistics, at the end of a context.
+    """Restore the random number generators and a model's buffers, such as norm statistics, when a context ends.
 
     The CPU's generator is always restored, and the generator of `device` is restored if `device` is a CUDA GPU.
     """

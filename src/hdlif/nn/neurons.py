@@ -29,7 +29,7 @@ _threshold = partial(StepValue, name="threshold", fix="threshold_form: softplus 
 
 
 class _LeakyNeuron(SteppedNeuron):
-    """Base class for neurons with one potential, a leak and a threshold."""
+    """Base class for neurons with a single membrane potential, a leak and a threshold."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class LIF(_LeakyNeuron):
 
 
 class GradedLIF(_LeakyNeuron):
-    """LIF neurons that emit the surplus m_t - θ_t and reset softly; see `functional.graded_lif_step`.
+    """LIF neurons with graded spikes m_t - θ_t and a soft reset; see `functional.graded_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`.
 
@@ -257,7 +257,7 @@ class HDLIF(_LeakyNeuron):
         return self.norm is None and super().cuts()
 
     def equation(self) -> Step:
-        """Return the step without Mem-BN, which deployment folds into the parameters (`deploy.fold_mem_bn`)."""
+        """Return the equation of a step without Mem-BN, because deployment folds Mem-BN into the parameters."""
         return hd_lif_step
 
 

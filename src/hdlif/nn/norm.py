@@ -1,4 +1,4 @@
-"""Batch norms for sequences, which update running statistics in step order, and an affine layer without statistics."""
+"""Batch norms for sequences, with running statistics updated in step order, and an affine layer without statistics."""
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,11 @@ class BatchNorm2d(Temporal):
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode, μ and σ² are the batch statistics of each step. After each
     step that ran, running ← (1 - momentum)·running + momentum·(batch statistic), in step order. An input that is
     constant in time (time axis of length 1) is normalised once, but updates the running statistics K times. In eval
-    mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
+    mode, μ and σ² are the running statistics. If a batch is split over several ranks, see `carrying`.
 
-    With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. The
-    gradient treats the running statistics as constants. The batch of each step first updates μ and σ²: μ ← μ +
-    momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
+    With `carrying(steps, by_average=True)`, which is used for streams, train mode also normalises by the running
+    statistics. The gradient treats the running statistics as constants. The batch of each step first updates μ and σ²:
+    μ ← μ + momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm2d
@@ -93,7 +93,7 @@ class BatchNorm2d(Temporal):
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
-        """Return whether the rows of `counted_at` can replace the forward pass on maps [K or 1, B, C, H, W]."""
+        """Return whether the norm from `counted_at` can replace the forward pass on maps [K or 1, B, C, H, W]."""
         # Constant inputs stay constant if their statistics are.
         is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
@@ -106,7 +106,7 @@ class BatchNorm2d(Temporal):
         )
 
     def counted_at(self, steps: range) -> Norm:
-        """Count the given steps as run, and return a norm whose rows the next neuron layer may apply."""
+        """Count a batch for each given step, and return a norm that the next neuron layer can apply to its input."""
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
         momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
         if self.training:
@@ -128,7 +128,7 @@ class BatchNorm2d(Temporal):
         self.num_batches_tracked[rows] = 0
 
     def statistics_at(self, t: int, x: Tensor, gather: Gather | None, *, of_batch: bool) -> tuple[Tensor, Tensor]:
-        """Return the mean and biased variance [C] of the batch x [B, C], or step t's running mean and variance."""
+        """Return the mean and biased variance [C] of the batch x [B, C], or the running mean and variance of step t."""
         if of_batch:
             mean, var = batch_statistics(x, gather)
             count = len(x) if gather is None else int(gather(torch.tensor([len(x)], device=x.device)).sum())
@@ -213,7 +213,7 @@ class BatchNorm2d(Temporal):
         return y
 
     def _normalise_at_once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalise [K, B, C, 1, ...] by batch statistics per step, and return y, the mean and the unbiased variance.
+        """Normalise [K, B, C, 1, ...] by each step's batch statistics; return y, the means and the unbiased variances.
 
         A single batch norm over K·C channels, one per pair of step and channel, computes all statistics [K, C].
         """
@@ -241,7 +241,7 @@ class BatchNorm2d(Temporal):
         return last_of(t, self.time_steps)
 
     def _count(self, t: int) -> tuple[Row, float | Tensor]:
-        """Count one more batch at step t, and return the row of running statistics and the weight of the new batch."""
+        """Count a batch at step t; return the index of the step's row of statistics and the weight of the batch."""
         row = self._row(t)
         with torch.no_grad():
             count = row_of(self.num_batches_tracked, row) + 1
@@ -260,7 +260,7 @@ class BatchNorm2d(Temporal):
 
 
 def _at_once(x: Tensor, gather: Gather | None) -> bool:
-    """Return whether to normalise several steps in one call, to reduce call overhead on one-pixel maps and vectors."""
+    """Return whether to normalise all steps in one call, which reduces call overhead on one-pixel maps and vectors."""
     return gather is None and len(x) > 1 and x[0, 0].numel() == x.shape[2] and not torch.compiler.is_compiling()
 
 

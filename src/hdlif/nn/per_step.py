@@ -18,7 +18,7 @@ from hdlif.nn.steps import are_traced, last_of
 
 
 class PerStep(nn.Module):
-    """A module whose parameters, [T, ...] per time step or [1, ...] for all steps, have no weight decay.
+    """A module with parameters per time step, [T, ...], or for all steps, [1, ...], which have no weight decay.
 
     Steps beyond T use the values of the last step.
 
@@ -41,7 +41,7 @@ class PerStep(nn.Module):
         return values[[min(t, len(values) - 1) for t in steps]]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Load parameters as usual, but raise an error before changing anything if a tensor's shape differs.
+        """Load parameters as usual, but if a tensor's shape differs, raise an error before changing anything.
 
         Raises:
             ShapeError: a tensor of these rows has another shape than the module's.
@@ -111,7 +111,7 @@ LONGEST = 2**20
 
 @dataclass(frozen=True)
 class TimeConstants:
-    """Initial leaks λ per channel, whose time constants 1/(1 - λ) are evenly spaced on a log scale.
+    """Initial leaks λ per channel, with time constants 1/(1 - λ) that are evenly spaced on a log scale.
 
     τ_c = shortest·(longest/shortest)^(c/(C - 1)),   λ_c = 1 - 1/τ_c,   c = 0, ..., C - 1
 
@@ -189,7 +189,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """A function from an unbounded `a` to a rescaled `y`, with the inverse function for initial values."""
+    """A function from an unbounded `a` to a rescaled `y`, and its inverse, which converts an initial `y` to `a`."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]

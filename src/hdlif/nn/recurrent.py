@@ -1,4 +1,4 @@
-"""Recurrent layers, whose neurons also receive their own spikes from the previous step through a synapse."""
+"""Recurrent layers, whose neurons also receive the layer's spikes from the previous step through a synapse."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,9 +15,9 @@ from hdlif.nn.steps import carried
 class Recurrent(Temporal):
     """A recurrent layer of neurons with currents I_t = x_t + U s_{t-1}, where U s = 0 at the first step.
 
-    U is an ordinary synapse: you can quantise U, and OTTT and NDOT trace U. The number of operations in U depends on
-    the density of s. A recurrent layer is deployed with the operation `delay`. The steps of a chunk run one after
-    another. A rule that cuts the temporal gradient treats s_{t-1} as a constant input of U.
+    U is an ordinary synapse: you can quantise U, and OTTT and NDOT keep traces for U. The number of operations in U
+    depends on the density of s. In the deployed graph, the operation `delay` provides s_{t-1}. The steps of a chunk run
+    one after another. If a learning rule cuts the temporal gradient, it treats s_{t-1} as a constant input of U.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantLinear, Recurrent

@@ -1,4 +1,4 @@
-"""Run a module's children with their states on a chunk of time steps, and define sequences of modules."""
+"""Run a module's children on a chunk of time steps with their states. Also define sequences of modules."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ CHANNELS = 2
 class Captured:
     """A symbolic value that records the operations of a network, for example in `hdlif.deploy.lower`.
 
-    For a `Captured` value in place of a tensor, `Scope` calls `through` for each child instead of running the child.
+    If the input is a `Captured` value instead of a tensor, `Scope` does not run the children but calls `through` for
+    each.
     """
 
     def through(self, name: str, child: nn.Module) -> Self:
-        """Return the captured output of `child`, named `name` in the current module, with this value as the input."""
+        """Return the captured output of `child`, called `name` in the current module, for this value as its input."""
         raise NotImplementedError
 
 
@@ -76,7 +77,7 @@ class Scope:
             )
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Run the child `name`, with its state if the child is temporal, otherwise with time folded into the batch."""
+        """Run the child `name`; if it is temporal, pass its state, otherwise fold time into the batch."""
         child = self.child(name)
         self.ran(name)
         if isinstance(x, Captured):
@@ -91,7 +92,7 @@ class Scope:
     def chain(self, x: Tensor, *names: str, plus: Callable[[], Tensor] | None = None) -> Tensor:
         """Run the named children in sequence, each on the output of the previous child.
 
-        The result is the same as with separate calls. Nothing else may read the intermediate values, so
+        The result is the same as that of separate calls. Nothing else may read the intermediate values, so
         `hdlif.nn.chain` may fuse the children.
 
         Args:
@@ -110,7 +111,7 @@ class Scope:
         return self.module.get_submodule(name) if found is None else found
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the weights that replace a layer's own weights, or None if the layer keeps its own weights."""
+        """Return the weights to use in place of a layer's own weights, or None if the layer uses its own weights."""
         return self._carried.weights.get(layer)
 
     def ran(self, name: str) -> None:
@@ -200,7 +201,7 @@ def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range
 class Sequential(Temporal):
     """A sequence of temporal modules, which keep state, and plain modules, which run with time folded into the batch.
 
-    The children's names are "0", "1", ..., or the keys if you pass a mapping of modules. Call `network(x,
+    The children are named "0", "1", ...; if you pass a mapping of modules, the keys are the names. Call `network(x,
     steps=range(T))` to start a sequence, and pass the returned state to continue the sequence. You can omit `steps` if
     x has K > 1 steps and starts a sequence.
 

@@ -1,4 +1,4 @@
-"""Modules for spikes: a quantiser with a fixed or learned step size, and a surrogate with a temperature."""
+"""Modules for spikes: a quantiser with a fixed or learned step size, and a surrogate derivative with a temperature."""
 
 import math
 
@@ -11,7 +11,7 @@ from hdlif.nn.kernels.codes import CodedSpikes, can_be_quantised, quantise, quan
 
 
 class SpikeQuantizer(nn.Module):
-    """A quantiser of graded spikes to 2^bits levels; see `functional.quantize_spike`.
+    """A module that quantises graded spikes to 2^bits levels; see `functional.quantize_spike`.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, SpikeQuantizer
@@ -70,7 +70,7 @@ class SpikeQuantizer(nn.Module):
         return quantise_to_codes(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
 
     def levels(self) -> Levels | None:
-        """Return the levels for kernels that compute codes, or None for a learned step or an overridden `forward`."""
+        """Return the levels for the code kernels, or None if the step is learned or `forward` is overridden."""
         if isinstance(self.step, Tensor) or type(self).forward is not SpikeQuantizer.forward:
             return None
         return Levels(1 / self.step, self.offset, float(2**self.bits - 1))
@@ -91,7 +91,7 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 
 
 class Dspike(nn.Module):
-    """The surrogate `functional.dspike`, with the temperature b as a buffer, which is saved in checkpoints.
+    """The surrogate `functional.dspike`, whose temperature b is a buffer, so checkpoints contain b.
 
     Training can adapt `b` in neurons that use `Dspike` as their surrogate (see `training.temperature`).
 

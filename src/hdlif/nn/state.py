@@ -1,8 +1,8 @@
-"""Explicit state, a nested dict keyed by module names, which `hdlif.nn.Scope` passes from step to step.
+"""Explicit state: a nested dict keyed by module names, which `hdlif.nn.Scope` passes from chunk to chunk.
 
 A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps [K, B, ...] with K
-= len(steps), or [1, B, ...] for the same input at every step. Before the first step, `state` is None. The result for a
-chunk of K steps equals the result for K chunks of one step.
+= len(steps), or [1, B, ...] for the same input at every step. Before the first step, `state` is None. The result for
+one chunk of K steps equals the result for K successive chunks of one step each.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ class Temporal(nn.Module):
 
     x is a chunk of consecutive steps [K, B, ...] with K = len(steps), or [1, B, ...] for the same input at each step.
     The state is a nested mapping of tensors, or None before the first step and for modules without state. The result
-    for a chunk of K steps must equal the result for K chunks of one step. To run your module's children, use `Scope`.
+    for one chunk of K steps must equal the result for K successive chunks of one step each. To run your module's
+    children, use `Scope`.
     """
 
     @property
     def paths(self) -> Paths | None:
-        """Return the paths from x through the children to y, which trace-based rules use to find the inputs of neurons.
+        """Return the paths from x to y through the child modules.
 
-        Each path lists the names of children in the order of data flow. The path () denotes the addition of the
-        unchanged x to y. A path (synapse, neuron) denotes a recurrent synapse, which does not read x. If several
-        children of your block contain synapses or neurons, define `paths` as a class attribute or property:
+        Trace-based rules use these paths to find the inputs of neurons. Each path lists the names of children in the
+        order of data flow. The path () denotes the addition of the unchanged x to y. A path (synapse, neuron) denotes a
+        recurrent synapse, which does not read x. If several children of your block contain synapses or neurons, define
+        `paths` as a class attribute or property:
 
         >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
         """
@@ -45,8 +47,8 @@ class Temporal(nn.Module):
     def reads(self) -> Reads | None:
         """Return the inputs of each child, as a shorter alternative to `paths` for modules with many paths.
 
-        The keys are the children in execution order, followed by "" for y. Each value lists the names of children whose
-        outputs are the inputs, or "" for x. In the example of `paths`, the inputs are:
+        The keys are the names of the children in execution order, followed by "" for y. Each value lists the names of
+        children whose outputs are the inputs, or "" for x. For the example in `paths`, the inputs are:
 
         >>> reads = {"act1": [""], "conv1": ["act1"], "act2": ["conv1"], "conv2": ["act2"], "shortcut": [""],
         ...          "": ["conv2", "shortcut"]}
@@ -56,9 +58,9 @@ class Temporal(nn.Module):
     def cuts(self) -> bool:
         """Return whether a module with a state can cut the temporal gradient within a chunk.
 
-        If the steps of a pass set `Pass.cut`, the module treats states from earlier steps of the chunk as constants.
-        The gradient then equals the gradient of separate one-step chunks with detached states. You need not define
-        `cuts` for a module that keeps no state of its own and runs its children through `Scope`.
+        If `Pass.cut` is set for a pass, the module treats states from earlier steps of the chunk as constants. The
+        gradient then equals the gradient of separate one-step chunks with detached states. You need not define `cuts`
+        for a module that keeps no state of its own and runs its children through `Scope`.
         """
         return False
 
@@ -92,7 +94,7 @@ class Temporal(nn.Module):
 
 
 def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
-    """Return the time steps of x for a call without `steps`, or raise `StateError` if the module has fewer steps."""
+    """Return the range of time steps in x if `steps` is omitted. Raise `StateError` if the module has fewer."""
     x = arguments[0] if arguments else named.get("x")
     if not isinstance(x, Tensor):
         return None
@@ -125,7 +127,7 @@ class Neuron(Temporal):
 
 
 def entries_of(state: object, of: str) -> State:
-    """Return the entries of a state, with {} for None, or raise `StateError` if the state is not a mapping."""
+    """Return the entries of a state, or {} if the state is None; raise `StateError` if it is not a mapping."""
     if state is None:
         return {}
     if not isinstance(state, Mapping):
@@ -156,7 +158,7 @@ def check_steps(steps: range) -> None:
 
 
 def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
-    """Return the given time steps of a chunk x, or by default range(K) if x has K > 1 frames and starts a sequence.
+    """Return `steps`; if omitted, return range(K), provided that the chunk x has K > 1 frames and starts a sequence.
 
     Raises:
         StateError: the steps are not a range of consecutive steps, or are omitted but x does not determine them.
@@ -176,7 +178,7 @@ def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
 
 
 def check_chunk(x: Tensor, steps: range) -> None:
-    """Raise `ShapeError` unless the time axis of `x` has length len(steps), or 1 for an input constant in time."""
+    """Raise `ShapeError` unless the time axis of `x` has length len(steps), or length 1 for a constant input."""
     if x.ndim < 2 or x.shape[0] not in (1, len(steps)):
         raise ShapeError(
             f"input has shape {list(x.shape)} for {len(steps)} time steps; it must be [{len(steps)}, batch, ...], "
@@ -194,7 +196,7 @@ def check_entry(name: str, value: Tensor, x: Tensor) -> None:
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:
-    """Return the potential from the state of a neuron whose state is only a potential; see `kept_of`."""
+    """Return the potential of a neuron whose state contains nothing else; see `kept_of`."""
     return kept_of(state, x, "potential")[0]
 
 
@@ -229,7 +231,7 @@ def _kind(value: object) -> str:
 
 
 def detach(state: State | None) -> State | None:
-    """Return the values of `state` detached from the graph, to cut the gradient through time.
+    """Return a copy of `state` with its tensors detached from the autograd graph, which cuts the gradient through time.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, detach
@@ -244,15 +246,15 @@ def detach(state: State | None) -> State | None:
 
 
 def unstacked(values: Tensor) -> Sequence[Tensor]:
-    """Split values [K, ...] into one tensor per step, with a view as the gradient if K = 1."""
+    """Split values [K, ...] into one tensor per step. If K = 1, the gradient is a view, not a copy."""
     return [values.squeeze(0)] if len(values) == 1 else values.unbind()
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:
-    """Stack steps [B, ...] to [K, B, ...], as a view if K = 1."""
+    """Stack one tensor [B, ...] per step into a tensor [K, B, ...]. If K = 1, the result is a view, not a copy."""
     return steps[0].unsqueeze(0) if len(steps) == 1 else torch.stack(list(steps))
 
 
 def inside(name: str, child: str) -> str:
-    """Return the full name of a child, given the full name of the parent module, which is "" for the network itself."""
+    """Return the full name of a child from the full name of its parent module. The network itself is called ""."""
     return f"{name}.{child}" if name else child

@@ -73,7 +73,7 @@ class SteppedNeuron(Neuron):
     def fused_step(
         self, device: torch.device, steps: int, entries: int, *, cut: bool = False, normed: bool = False
     ) -> FusedStep | None:
-        """Return the function that computes a chunk, or None if the steps of the chunk run one by one.
+        """Return the fused function for a chunk, or None if the steps of the chunk run one by one.
 
         Args:
             device: the device of the chunk.
@@ -93,7 +93,7 @@ class SteppedNeuron(Neuron):
             raise
 
     def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Return whether to fuse the steps of a chunk, provided that the equation can be traced."""
+        """Return whether to try to fuse the steps of a chunk. Fusing also requires that the equation can be traced."""
         if device.type != "cpu":
             return False
         if self.path is not None:
@@ -104,7 +104,7 @@ class SteppedNeuron(Neuron):
     def run_fused(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range, *, cut: bool = False
     ) -> tuple[Tensor, list[Tensor]] | None:
-        """Run a chunk in one function, or return None if the steps of the chunk must run one by one."""
+        """Run a chunk in a single fused function, or return None if the steps of the chunk must run one by one."""
         if not can_be_fused(kept, rows, current.dtype):
             return None
         fused = self.fused_step(current.device, len(steps), current[0].numel(), cut=cut)
@@ -121,7 +121,7 @@ class SteppedNeuron(Neuron):
         raise NotImplementedError
 
     def range_of(self, name: str) -> tuple[float, float]:
-        """Return the open range of a parameter, which applies if the parameter is learned."""
+        """Return the open interval to which a parameter is restricted if the parameter is learned."""
         return self.step_values()[name].ends
 
     def learns(self, name: str) -> bool:
@@ -165,7 +165,7 @@ class SteppedNeuron(Neuron):
         return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Return whether `run_in_chain` may replace the forward pass, given the numbers of steps and of neurons."""
+        """Return whether `run_in_chain` may replace the forward pass for these numbers of steps and neurons."""
         return (
             not torch.compiler.is_compiling()
             and self.may_fuse(device, steps, entries)
@@ -222,7 +222,7 @@ class SteppedNeuron(Neuron):
     def _coded(
         self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, levels: Levels
     ) -> tuple[CodedSpikes, list[Tensor]] | None:
-        """Return the spikes as codes and the states after the chunk, or None if codes cannot be computed."""
+        """Return the spikes as integer codes and the states after the chunk, or None if codes cannot be computed."""
         assert self.quantizer is not None
         sizes = (len(steps), *given[0].shape[1:])
         room = code_room(prod(sizes))
@@ -234,16 +234,16 @@ class SteppedNeuron(Neuron):
         return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
-        """Return whether the quantiser's input is the output of a ReLU, through which zeros pass no gradient.
+        """Return whether the quantiser's input is the output of a ReLU, which passes no gradient where the output is 0.
 
-        Without a graph, the result is always False, because gradients are not needed.
+        If autograd is disabled, the result is always False, because gradients are not needed.
         """
         if self.quantizer is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
         return self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
-        """Return whether a chunk can be fused, which may be impossible if the temporal gradient is cut."""
+        """Return whether a chunk can be fused; if the temporal gradient is cut, this may be impossible."""
         return not carried(steps).cut or (
             self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
         )
@@ -251,7 +251,7 @@ class SteppedNeuron(Neuron):
     def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """Pass a chunk's spikes through the observers of the pass, with the arguments of `Observer.emitted`."""
+        """Pass a chunk's spikes through each observer of the pass by calling `Observer.emitted`."""
         for observer in carried(steps).observers:
             spikes = observer.emitted(self, spikes, x, before, steps, rows)
         return spikes
@@ -271,7 +271,7 @@ class SteppedNeuron(Neuron):
     def _cut(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Compute a chunk with each step's states as constants, and also return these states, [K, B, ...].
+        """Compute a chunk, treating the states before each step as constants. Also return these states, [K, B, ...].
 
         All states are computed first, and then the spikes of all steps are computed in one call.
         """
@@ -302,7 +302,7 @@ class SteppedNeuron(Neuron):
         return spikes
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
-        """Return the result of the equation at time step t, given `steps` that carry the settings of the pass."""
+        """Return the result of the equation at time step t; `steps` carries the settings of the pass."""
         return self.equation()(*given)
 
     @classmethod
@@ -316,7 +316,7 @@ class SteppedNeuron(Neuron):
         return self.traced()[0]
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """Return the traced program and the values of the program's rows, [T or 1, C or 1] each.
+        """Return the traced program and the values of its parameters, [T or 1, C or 1] each.
 
         Args:
             rows: replace `row_values()`.

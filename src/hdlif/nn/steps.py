@@ -5,8 +5,8 @@ settings from the steps, so modules need not be modified and restored. A slice o
 module that creates a new `range` for its children drops them.
 
 Under a compiler, steps are tensors, so one graph is enough for all steps. `torch.compile` treats a `range` as a
-constant, so it would build one graph per step or stop after too many recompilations. Traced steps have a fixed length,
-with one tensor per step.
+constant, so it would build one graph per step or stop after too many recompilations. The number of traced steps is
+fixed, and each step is a tensor.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ State = Mapping[str, "State | Tensor"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A function of one module's input and output, whose result may be part of a loss.
+    """A function that computes a value from one module's input and output, for example for use in a loss.
 
-    For example, use the firing rate of a layer as a term of the loss:
+    For example, obtain the firing rate of a layer as a term of the loss:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Measure, Sequential, carrying
@@ -48,13 +48,13 @@ class Measure:
     give: Callable[[Tensor], None]
 
     def take(self, x: Tensor, y: Tensor) -> None:
-        """Compute the measure of a forward pass with a graph, and pass the result to `give`."""
+        """If the forward pass has an autograd graph, compute the measure and pass the result to `give`."""
         if torch.is_grad_enabled():
             self.give(self.of(x, y))
 
 
 class Observer:
-    """Base class for observers of a forward pass, which may also replace children and by default do nothing.
+    """Base class for observers of a forward pass. By default, observers do nothing; they may also replace children.
 
     Attach observers to the steps of a pass with `carrying(steps, observers=...)`. The children of an observed network
     run one by one, not in fused chains.
@@ -80,7 +80,7 @@ class Observer:
     reads_states: bool = False
 
     def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
-        """Return the input for a child, which is x or a copy of x.
+        """Return the input for a child: x or a copy of x.
 
         Args:
             scope: the `Scope` that runs the child, with `module`, `steps` and `continues`.
@@ -100,7 +100,7 @@ class Observer:
         return None
 
     def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: State | None) -> Tensor:
-        """Return the output of a child for later layers, which is y [K, B, ...] or a copy of y.
+        """Return the output of a child for use by later layers: y [K, B, ...] or a copy of y.
 
         Args:
             x, state: the child's input, and its state after the chunk.
@@ -108,7 +108,7 @@ class Observer:
         return y
 
     def check(self, state: State | None) -> None:
-        """Raise `TrainingError` if training cannot use a forward pass, given the network's state after the pass.
+        """Raise `TrainingError` if a forward pass that left the network in `state` cannot be used for training.
 
         Rules that train step by step call `check` after each pass, before they return the loss.
         """
@@ -126,10 +126,10 @@ class Observer:
         return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Record a sum of currents, its summands, the neuron layer and the recurrent synapse."""
+        """Record the total current of a recurrent layer, its summands, the neuron layer and the recurrent synapse."""
 
     def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
-        """Record the running mean and variance, [K, C] each, with which a batch norm normalised each step."""
+        """Record the running means and variances, [K, C] each, that a batch norm used to normalise the steps."""
 
 
 Weights = Mapping[nn.Module, Tensor]
@@ -138,7 +138,7 @@ Weights = Mapping[nn.Module, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """The settings that a forward pass carries along with its steps.
+    """The settings of a forward pass, which are attached to its steps.
 
     Attributes:
         weights: replacements for a layer's own weights, by layer; see `HeldWeights`.
@@ -161,7 +161,7 @@ class Pass:
 
 
 class Steps:
-    """A range of consecutive time steps, as ints or, under a compiler, as int64 tensors [].
+    """A range of consecutive time steps: ints or, under a compiler, int64 tensors of shape [].
 
     `Steps` is not a `Sequence`, because data-parallel wrappers split sequences into their members.
 
@@ -289,7 +289,7 @@ def are_traced(steps: object) -> bool:
 # This function is not traced: a range must be read outside of every graph.
 @_disable_dynamo
 def with_traced_steps(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a module, with ranges of steps converted to tensors."""
+    """Return a module's arguments after converting ranges of steps to tensors."""
     return tuple(map(_traced, arguments)), {name: _traced(value) for name, value in named.items()}
 
 
@@ -303,7 +303,7 @@ Row = int | Tensor
 
 
 def last_of(step: Row, count: int) -> Row:
-    """Return the row for a step, or the last of `count` rows for steps beyond the last row."""
+    """Return the row index for a step: the step itself, or the last of `count` rows if the step is beyond that row."""
     return step.clamp(max=count - 1) if isinstance(step, Tensor) else min(step, count - 1)
 
 

@@ -19,14 +19,15 @@ from hdlif.nn.layout import contiguous, is_product, must_stay_contiguous, produc
 
 
 class WeightQuantizer(Protocol):
-    """The protocol of weight quantisers, which map latent weights to a few values for the forward pass.
+    """The protocol of weight quantisers, which map latent weights to a small set of values for the forward pass.
 
-    `Binary`, `Ternary` and `Integer` implement `WeightQuantizer`. Accounting and export use `bits` and `codes`.
+    `Binary`, `Ternary` and `Integer` implement `WeightQuantizer`. Accounting and export use the attribute `bits` and
+    the method `codes`.
     """
 
     @property
     def bits(self) -> float:
-        """Return the bits per weight in the field's convention, such as 1 or 1.5."""
+        """Return the nominal number of bits per weight, such as 1 for binary or 1.5 for ternary weights."""
 
     def __call__(self, weight: Tensor) -> Tensor:
         """Return the quantised weights W_q, with a straight-through gradient to `weight`."""
@@ -103,7 +104,10 @@ class Integer:
 
 
 class _Gather(torch.autograd.Function):
-    """The identity on `weight_q`, which adds the gradient of `leaf` so that the quantiser runs backward only once."""
+    """The identity on `weight_q`, with a backward pass that adds the accumulated gradient of `leaf`.
+
+    Because all gradients are added first, the quantiser runs backward only once.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight_q: Tensor, leaf: Tensor) -> Tensor:
@@ -168,8 +172,8 @@ class _QuantConv(_Quantizable, _ConvNd):
 class QuantConv2d(_QuantConv, nn.Conv2d):
     """A 2-D convolution with optional weight quantisation, by default without bias.
 
-    `QuantConv2d` counts as a body layer, so its operations count as SOPs. The initial latent weights are symmetric
-    (Kaiming normal), not all positive as in the paper's released code.
+    `QuantConv2d` counts as a body layer, so its operations count as SOPs. The initial latent weights are distributed
+    symmetrically around 0 (Kaiming normal). In the paper's released code, they are all positive.
 
     >>> import torch
     >>> from hdlif.nn import QuantConv2d, Ternary
@@ -218,7 +222,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return CodeConv((stride_y, stride_x), (pad_y, pad_x))
 
     def as_code_conv(self) -> CodeConv | None:
-        """Return the geometry for the code kernels, or None if the kernels do not support the layer."""
+        """Return the convolution's geometry for the code kernels, or None if the kernels do not support the layer."""
         is_ours = type(self).forward is QuantConv2d.forward
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
@@ -243,7 +247,7 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
     """A convolution of sequences [B, C, L] with optional weight quantisation.
 
     The arguments (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, quantizer) are the
-    same as for `QuantConv2d`, with one number in place of height and width.
+    same as for `QuantConv2d`, except that each size is one number instead of a height and a width.
 
     >>> import torch
     >>> from hdlif.nn import Binary, QuantConv1d
@@ -317,12 +321,12 @@ def quant_like(
 
 
 def _takes_weights(layer: nn.Module) -> bool:
-    """Return whether a layer has hdlif's own forward pass, which takes weights as an argument."""
+    """Return whether a layer uses hdlif's own `forward`, which accepts weights as an argument."""
     return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))
 
 
 class HeldWeights:
-    """The quantised weights of `model`, computed once for an update with several backward passes.
+    """The quantised weights of `model`, computed only once per update, even if the update has several backward passes.
 
     Pass `weights` to each forward pass of the update with `carrying(steps, weights=held.weights)`. Backward passes
     accumulate gradients in detached leaves. After a call to `last`, the next backward pass propagates the gradient

@@ -1,4 +1,4 @@
-"""LIF neurons with spikes of 1, as in other libraries, and a layer that outputs its potential."""
+"""LIF neurons with spikes of 1, as in other libraries, and a layer that outputs its membrane potential."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ from hdlif.nn.step_neuron import Step
 
 
 class UnitLIF(LIF):
-    """LIF neurons with spikes of 1 for any threshold; see `functional.unit_lif_step`.
+    """LIF neurons whose spikes are 1, whatever the threshold; see `functional.unit_lif_step`.
 
     SpikingJelly, snnTorch, norse and NIR also define LIF neurons with spikes of 1. The arguments (time_steps, leak,
     threshold, learned, channels, per_step, threshold_form, threshold_low, surrogate, reset, path) and the state are the
@@ -32,7 +32,7 @@ class UnitLIF(LIF):
 
 
 class LateResetLIF(UnitLIF):
-    """LIF neurons with spikes of 1 that reset one step later; see `functional.late_reset_lif_step`.
+    """LIF neurons with spikes of 1 and a reset one step after the spike; see `functional.late_reset_lif_step`.
 
     The leak, the threshold and the amount that a spike subtracts are fixed. The state is the potential before the
     reset.

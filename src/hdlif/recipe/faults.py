@@ -1,4 +1,4 @@
-"""Create one-line error messages for a recipe's keys, with the given value and the accepted values."""
+"""Create one-line error messages about a recipe's keys, which contain the given value and the accepted values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,13 +27,13 @@ Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error about an unknown key, if any, or else the first error."""
+    """Return the first error about an unknown key or, if all keys are known, the first error."""
     # An unknown key may explain a missing key.
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def recipe_error(name: object, errors: list[ErrorDetails], tree: Mapping[str, Any]) -> RecipeError:
-    """Return an error that explains the worst fault in a recipe's tree and begins with the recipe's name."""
+    """Return an error that begins with the recipe's name and explains the worst fault in the recipe's tree."""
     first = worst(errors)
     path = _path_of(first, tree)
     key = cut(".".join(map(str, path)))
@@ -118,7 +118,7 @@ def _words(error: ErrorDetails) -> list[str]:
 
 
 def _path_of(error: ErrorDetails, tree: Any) -> Keys:
-    """Return the keys that lead to an invalid value, without Pydantic's names for the branches of a union."""
+    """Return the path of keys to an invalid value, without Pydantic's names for the branches of a union."""
     path: list[str | int] = []
     *outer, last = error["loc"] or ("",)
     for part in outer:
@@ -140,7 +140,7 @@ def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
 
 
 def _places(path: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
-    """Return the section keys that a user may have meant by an alias or an unknown top-level key."""
+    """Return the full keys, such as SECTION.KEY, that a user may have meant by an alias or an unknown top-level key."""
     key = ALIASES.get(path[-1], "")
     if key and ".".join(path) in (path[-1], f"{key.rpartition('.')[0]}.{path[-1]}"):
         return [key]

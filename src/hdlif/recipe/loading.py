@@ -1,4 +1,4 @@
-"""Read and write recipes, with base recipes and overrides; each error message contains the relevant key.
+"""Read and write recipes, and apply base recipes and overrides. Each error message contains the relevant key.
 
 A recipe with a `base` lists only its differences from the base. A base recipe cannot itself have a base. A section with
 a `kind` replaces the base's section. A section without a `kind` is merged with the base's section key by key. A base is
@@ -34,7 +34,7 @@ def shipped_recipes() -> list[str]:
 
 
 def named_text(name_or_path: str | Path, folder: str, what: str) -> tuple[str, str]:
-    """Return the name and the text of a YAML file, or of a shipped file in a folder of the package.
+    """Return the name and the text of a YAML file: a shipped file in a folder of the package, or a file at a path.
 
     Shipped names take precedence over files in the working folder.
 
@@ -60,7 +60,7 @@ def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, replace single values, and check keys, types and ranges.
+    """Read a recipe, apply overrides, and check keys, types and ranges.
 
     Args:
         name_or_path: the name of a shipped recipe, or the path of a YAML file.
@@ -90,7 +90,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Return a copy of a recipe in which single values are replaced, as in `load_recipe`. Raises `RecipeError`."""
+    """Return a copy of a recipe after applying overrides as in `load_recipe`. Raises `RecipeError`."""
     tree = recipe.model_dump(mode="json")
     for override in overrides:
         replace_value(tree, override)
@@ -101,7 +101,7 @@ def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[str | int]) -> bool:
-    """Return whether a recipe's own keys or the overrides set the value at a location."""
+    """Return whether the value at a location is set by the recipe's own keys or by the overrides."""
     try:
         for override in overrides:
             replace_value(own, override)
@@ -117,7 +117,7 @@ def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[st
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
-    """Check keys for a recipe's section `data`, and return the section; error messages begin with `name`.
+    """Check the keys of a `data` section, and return the section. Error messages begin with `name`.
 
     Raises:
         RecipeError: as in `load_recipe`.
@@ -170,7 +170,7 @@ def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: 
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys of `own`, completed with the keys of the base."""
+    """Return the keys of `own`, and the base's keys that `own` does not set."""
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in own.items():
         section = merged.get(key)
@@ -209,7 +209,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def replace_value(tree: dict[str, Any], override: str) -> None:
-    """Set one value of `tree` in place with an override `a.b=v`."""
+    """Apply an override `a.b=v`, which sets one value of `tree` in place."""
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
     source = f"--set {cut(override)}"

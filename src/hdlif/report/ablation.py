@@ -78,7 +78,7 @@ def render(
 
 
 def _finding(columns: Sequence[str], cells: Cells) -> str:
-    """Return a sentence that lists the most accurate cell in each column."""
+    """Return a sentence that lists the most accurate cell of each column."""
     best = {
         column: max((row for row in cells if column in cells[row]), key=lambda row: cells[row][column]["accuracy"])
         for column in columns

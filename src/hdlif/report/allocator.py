@@ -1,8 +1,8 @@
 """Measure the resident memory of this process and configure the C library's allocator for training on a CPU.
 
-glibc requests large blocks (initially above 128 KiB, later above 32 MiB) from the kernel, and returns them when they
-are freed. Training allocates the same activations in every update, so the kernel maps and zeroes their pages each time
-(docs/benchmarks/training.md).
+glibc requests large blocks (initially above 128 KiB, later above 32 MiB) from the kernel, and returns each block when
+the program frees it. Training allocates the same activations in every update, so the kernel maps and zeroes their pages
+each time (docs/benchmarks/training.md).
 """
 
 import contextlib

@@ -1,8 +1,7 @@
-"""Choose the neurons, bits and channels of each layer to keep a network within a budget.
+"""Choose the neuron type, bit widths and channels of each layer to keep a network within a budget.
 
-Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
-(`hdlif.report.choices.solve`) finds the choice within the budget with the smallest sum of estimated effects on the
-loss.
+Each layer gets one option, which leaves the layer unchanged or reduces its cost. Among the choices within the budget,
+integer programming (`hdlif.report.choices.solve`) finds the one with the smallest sum of estimated effects on the loss.
 
 The effect of option o in layer l is the absolute first-order change in the loss, averaged over batches b:
 
@@ -12,8 +11,8 @@ The values z_l are a synapse's quantised weights, or a neuron layer's spikes in 
 Removed channels emit no spikes. The recipe's learning rule computes the gradient ∂L_b/∂z_l in the trained network. The
 values z_l are computed for the original recipe, even if the trained network already uses another option.
 
-Costs are either counts or times measured in the runtime. The cost of an option is the cost of the network with only
-that option applied. The cost of a choice is measured on the network built from the chosen recipe.
+Costs are either counts, or times measured with the compiled runtime. The cost of an option is the cost of the network
+with only that option applied. The cost of a choice is measured on the network built from the chosen recipe.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ class BudgetSearch:
             )
 
     def build(self, recipe: Recipe) -> nn.Module:
-        """Return a recipe's network in eval mode, with every stored tensor that fits."""
+        """Return a recipe's network in eval mode, with every stored tensor whose name and shape match."""
         network = untrained(recipe)
         network.load_state_dict(fitting(narrowed(self.tensors, network), network), strict=False)
         return network.eval()
@@ -134,9 +133,9 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        The first network timed is the baseline. Each later network alternates with the baseline to cancel out changes
-        in the machine's speed. The time of a later network is the baseline's time multiplied by the median ratio of run
-        times.
+        The first network timed is the baseline. Each later network is timed in alternation with the baseline, which
+        cancels out changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
+        median ratio of run times.
         """
         session = Session(graph, 1)
         if self._first is None:
@@ -146,7 +145,7 @@ class BudgetSearch:
         return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
-        """Run samples in alternating sessions and return a list of seconds per sample for each session."""
+        """Run the sessions alternately on samples, and return the run times of each session in seconds."""
         samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
         for session in sessions:
             session.run(samples[0], self.recipe.time_steps)
@@ -178,7 +177,7 @@ class BudgetSearch:
         return Recipe.model_validate(tree)
 
     def choose(self, trained: nn.Module) -> Chosen:
-        """Choose the layer options that meet the budget.
+        """Return the layer options that keep the network within the budget.
 
         Args:
             trained: network in which gradients are computed, with the same layers as the recipe's network.
@@ -220,7 +219,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """During backward passes, add the change in the loss for each neuron or channel option to `found`."""
+        """During backward passes, add the change in the loss under each neuron or channel option to `found`."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -289,11 +288,11 @@ class BudgetSearch:
                 yield name, [Option(channels=count) for count in fewer_channels(block)]
 
     def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
-        """Return the network with `option` applied to every layer for which the option exists."""
+        """Return the network after applying `option` to every layer that has this option."""
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield a layer's options and their costs, except options that save no more than one with fewer changes."""
+        """Yield a layer's options and their costs, except options that save no more than another with fewer changes."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option
@@ -309,7 +308,7 @@ class BudgetSearch:
             yield from (((name, option), costs[option]) for option in kept)
 
     def _cost(self, name: str, option: Option) -> Costs:
-        """Return the costs of the network with one option applied to one layer."""
+        """Return the costs of the network after applying one option to one layer."""
         if option.channels is not None:
             return self.count(self.build(self.with_choice({name: option})))
         parent, _, own = name.rpartition(".")
@@ -321,10 +320,10 @@ class BudgetSearch:
             setattr(place, own, layer)
 
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice that keeps the built network within the budget with the smallest effect on the loss.
+        """Return the choice with the smallest effect on the loss that keeps the built network within the budget.
 
-        If costs depend on activity or channels, the savings of several options do not simply add up. If a built network
-        costs more than estimated, the next attempt lowers the limit by the difference.
+        If costs depend on activity or channels, the saving of several options is not the sum of their savings. If a
+        built network costs more than estimated, the next attempt lowers the limit by the difference.
         """
         if not self.costs:
             return self._built({}, effects)
@@ -368,7 +367,7 @@ class BudgetSearch:
 
 
 def untrained(recipe: Recipe) -> nn.Module:
-    """Build a recipe's untrained network without changing the state of the global random generator."""
+    """Return a recipe's untrained network without changing the state of the global random generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return builders.build_model(recipe)

@@ -46,7 +46,7 @@ def build() -> Build:
 
 
 def head(git: Path) -> str | None:
-    """Read the commit at HEAD from a repository's files, or return None if it cannot be read."""
+    """Return the commit at HEAD as read from a repository's files, or None if it cannot be read."""
     try:
         if git.is_file():
             git = git.parent / _text(git).removeprefix("gitdir: ")
@@ -59,7 +59,7 @@ def head(git: Path) -> str | None:
 
 
 def _of_reference(git: Path, name: str) -> str:
-    """Read the commit of a git reference from the reference's own file or from packed-refs."""
+    """Read the commit to which a git reference points, from the reference's own file or from packed-refs."""
     common = git / _text(git / "commondir") if (git / "commondir").exists() else git
     for place in (git, common):
         if (place / name).is_file():

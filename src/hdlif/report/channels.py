@@ -22,7 +22,7 @@ def blocks_to_narrow(network: nn.Module) -> dict[str, PreActBlock]:
 
 
 def fewer_channels(block: PreActBlock) -> list[int]:
-    """Return the smaller numbers of inner channels to try for a block."""
+    """Return the numbers of inner channels to try for a block, all smaller than its current number."""
     now = inner_channels(block)
     group = GROUP * -(-now // (GROUP * MOST_OPTIONS))
     return list(range(group, now, group))
@@ -48,7 +48,7 @@ def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tens
 def narrowed(
     tensors: Mapping[str, Tensor], network: nn.Module, name_of: Callable[[str], str] = str, under: str = ""
 ) -> dict[str, Tensor]:
-    """Reduce a wider network's tensors to the inner channels that a narrower network keeps.
+    """Return a wider network's tensors, reduced to the inner channels that a narrower network keeps.
 
     Args:
         tensors: tensors of a network with at least as many inner channels, and other tensors of the same shapes.

@@ -78,7 +78,7 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network, with the network's number in `style`.
+    """The points of one network; the network's number `style` determines how they are drawn.
 
     Each value of `error` is half the length of an error bar.
     """
@@ -91,7 +91,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Text:
-    """The unique id, title and screen-reader description of a chart."""
+    """A chart's unique id, title and description for screen readers."""
 
     ident: str
     title: str
@@ -186,7 +186,7 @@ def dots(
     x_label: str,
     within: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw a dot plot with one row per layer, where each `y` is an index into `rows`.
+    """Draw a dot plot with one row per layer; each point's `y` is an index into `rows`.
 
     Args:
         within: range of possible x. The axis then begins below the least value and ends at the maximum of the range; if
@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return the start of an axis, a round number below the smallest value.
+    """Return the start of an axis, which is a round number below the smallest value.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -227,7 +227,7 @@ def below(least: float, within: tuple[float, float]) -> float:
 
 
 def swatch(text: Text, style: int) -> Markup:
-    """Draw a network's legend entry, a short line with the network's marker."""
+    """Draw a network's legend entry, which is a short line with the network's marker."""
     with _page_style():
         axes = Figure(figsize=(0.42, 0.14)).add_axes((0.05, 0, 0.9, 1))
         axes.set_axis_off()
@@ -258,7 +258,7 @@ def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
 
 @contextmanager
 def _page_style(grid: str = "y") -> Iterator[None]:
-    """Use the page's style and ignore the machine's matplotlibrc."""
+    """Within a context, use the page's style and ignore the machine's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC | {"axes.grid.axis": grid})
@@ -289,7 +289,7 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """Shift the positions of one network so that equal values from different networks do not overlap."""
+    """Shift the positions of a network's points so that equal values from different networks do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 

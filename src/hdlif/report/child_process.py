@@ -132,7 +132,7 @@ def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:
-    """Describe how a process ended, using the signal, the last error line or the exit code."""
+    """Describe how a process ended by the signal, the last error line or the exit code."""
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"

@@ -20,7 +20,7 @@ QUANTITIES = {
     "energy_uj": "energy of all operations per sample, in µJ",
     "mb": "size of the model file, in MB",
     "flash_kb": "tables of the C export in fixed point, in kB, without the code",
-    "ram_kb": "state and work space of the C export in fixed point, in kB, without the stack",
+    "ram_kb": "state and workspace of the C export in fixed point, in kB, without the stack",
     "ms": "time per sample in the runtime on this machine, on one thread",
 }
 
@@ -92,7 +92,7 @@ class Chosen:
 
     @property
     def overshoot(self) -> float:
-        """Return the sum of cost/limit over all limits, counting quotients below 1 as 1."""
+        """Return the sum of cost/limit over all limits; a quotient below 1 counts as 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property
@@ -110,7 +110,7 @@ class Chosen:
         return "\n".join([table, "", *self.totals()])
 
     def totals(self) -> list[str]:
-        """Return one line per quantity, with the budget and the values before and after the choice."""
+        """Return one line per quantity, which contains the budget and the values before and after the choice."""
         return [
             f"{name}: {self.before[name]:,.6g} -> {self.after[name]:,.6g} (budget {limit:,.6g})"
             for name, limit in self.limits.items()
@@ -134,7 +134,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits on costs, as numbers or as percentages of the original recipe's costs.
+    """Upper limits on costs, given as numbers or as percentages of the original recipe's costs.
 
     >>> budget = Budget.read("nops=70%, mb=2.5")
     >>> budget.limits({"nops": 2000.0, "mb": 4.0})
@@ -165,11 +165,11 @@ class Budget:
         return cls(numbers, frozenset(relative))
 
     def limits(self, before: Costs) -> dict[str, float]:
-        """Convert all limits to numbers, with percentages relative to the costs in `before`."""
+        """Convert all limits to numbers; percentages are relative to the costs in `before`."""
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Round limits up and format them as a budget, with percentages for the same quantities as in this budget."""
+        """Round limits up and format them as a budget that uses percentages for the same quantities as this budget."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]
@@ -181,7 +181,7 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Choose one option per layer to minimise the total effect within limits, or return None if no choice fits.
+    """Return one option per layer, chosen to minimise the total effect within limits, or None if no choice fits.
 
     The solver assumes that cost(choice) = before + Σ_layers (cost(option) - before).
 

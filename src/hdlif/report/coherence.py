@@ -13,9 +13,10 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Draw figures that compare learning rules locally and end to end.
+    """Draw figures that compare the gradients of learning rules within each layer ("local") and end to end.
 
-    Learning rules with identical values share a series. The figures cover only the loss computed from the mean logits.
+    If learning rules have identical values, they share one series. The figures cover only the loss computed from the
+    mean logits.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
@@ -98,7 +99,7 @@ def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return one quantity for each layer, with each cosine replaced by its distance from 1."""
+    """Return one quantity for each layer. If the quantity is a cosine, return 1 - cosine instead."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values

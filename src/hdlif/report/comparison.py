@@ -21,8 +21,8 @@ Best = Callable[[Sequence[float]], float]
 class Table:
     """A table with grouped headings and one row of cells per network.
 
-    A cell contains a printed figure and a flag that marks the best figure in the column. `recipes` contains each
-    network's recipe name, or None if the network has the same name.
+    A cell contains a printed figure and a flag that marks the best figure in the column. `recipes` contains the name of
+    each network's recipe, or None if the network itself has that name.
     """
 
     groups: list[tuple[str, int]]
@@ -32,7 +32,7 @@ class Table:
 
 
 def table(networks: Sequence[TrainResult]) -> Table:
-    """Return a table of every network's figures, with the best figures marked."""
+    """Return a table of the networks' figures, in which the best figures are marked."""
     columns = []
     # Show the accuracy of classifiers and the metrics of other networks.
     if any(network.accuracy is not None for network in networks):
@@ -94,9 +94,9 @@ def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int |
 
 
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
-    """Format numbers with the same number of decimals, and None as a dash.
+    """Format numbers with the same number of decimals; format None as a dash.
 
-    By default, the smallest number has three significant digits.
+    By default, the number of decimals gives the smallest number three significant digits.
 
     >>> aligned([11.2, 0.0456, None])
     ['11.2000', '0.0456', '—']
@@ -110,7 +110,7 @@ def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> l
 
 
 def baseline(networks: Sequence[TrainResult]) -> TrainResult | None:
-    """Return the LIF network as the baseline for other networks, if there is exactly one LIF network."""
+    """Return the LIF network to compare other networks with, or None unless there is exactly one LIF network."""
     found = [network for network in networks if f"_{network.recipe_name or network.name}".endswith("_lif")]
     return found[0] if len(found) == 1 and len(networks) > 1 else None
 

@@ -1,7 +1,7 @@
-"""Check the gradients of convolutions on this machine against float64 gradients.
+"""Compare the float32 gradients of convolutions on this machine with float64 gradients.
 
-Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
-per measurement:
+Run this module in a separate process, because a faulty convolution may crash the process. The following command prints
+one JSON line per measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -69,7 +69,7 @@ FAULTY = (
 
 
 def shipped_convolutions() -> list[Shape]:
-    """Return the distinct convolution shapes of the shipped networks, sorted by increasing work."""
+    """Return the distinct convolution shapes in the shipped networks, in increasing order of `work`."""
     # Import these here, because a process that measures other shapes does not need them.
     from hdlif.recipe import builders, load_recipe, shipped_recipes
 
@@ -109,7 +109,7 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 
 
 def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients dL/dW and dL/dx for the loss L = Σ layer(x)·towards."""
+    """Return the gradients dL/dW and dL/dx of the loss L = Σ layer(x)·towards."""
     x = x.detach().requires_grad_()
     of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
     return of_weight, of_input
@@ -124,8 +124,8 @@ def error(
 ) -> float:
     """Return the error of float32 gradients in a memory layout, relative to contiguous float64 gradients.
 
-    Errors are divided by the largest entry of the float64 gradient. Weight gradients are sums of n products of normally
-    distributed numbers, so their divisor is at least √n.
+    Errors are divided by the largest absolute entry of the float64 gradient. Weight gradients are sums of n products of
+    normally distributed numbers, so their divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.

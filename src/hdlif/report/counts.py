@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counts in a `TrainResult`; counts that require a graph are None if the network has no graph."""
+    """The counts in a `TrainResult`. If the network has no graph, counts that require a graph are None."""
 
     params_mb: float
     stored_mb: float | None = None
@@ -72,7 +72,7 @@ def counts(
 
 
 def why_not_exported(recipe: Recipe) -> str | None:
-    """Explain why a recipe's network cannot be exported, or return None if export is possible."""
+    """Return the reason why a recipe's network cannot be exported, or None if export is possible."""
     reasons: list[str] = []
     with torch.random.fork_rng(devices=[]):
         deployed_or_none(builders.build_model(recipe), recipe, warn=lambda error: reasons.append(str(error)))
@@ -80,7 +80,7 @@ def why_not_exported(recipe: Recipe) -> str | None:
 
 
 def without_graph(error: Exception) -> str:
-    """Return a line that explains which figures are missing and why."""
+    """Return a line that lists the missing figures and explains why they are missing."""
     return f"{error}; {OF_GRAPH} come from the deployed network and are null here, as are nops of unknown neurons"
 
 
@@ -95,7 +95,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
-    """Return the leaks and thresholds of an untrained network, or warn and return () without a deployed form."""
+    """Return the leaks and thresholds of an untrained network; if it has no deployed form, warn and return ()."""
     # Preserve the RNG stream.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(

@@ -40,7 +40,7 @@ def png(found: OwnData) -> tuple[bytes, str]:
 
 
 def sheet(found: OwnData) -> tuple[Pixels, str]:
-    """Return RGB pixels [H, W, 3] of training samples in named rows, and a description of the rows."""
+    """Return RGB pixels [H, W, 3] that show training samples in named rows, and a description of the rows."""
     import torch
 
     train = found.make((), 0).train
@@ -70,7 +70,7 @@ def sheet(found: OwnData) -> tuple[Pixels, str]:
 def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
     """Return the name and sample indices of each row, and a description of all rows.
 
-    A row contains the first samples of a class or label, or samples sorted by a target value.
+    A row shows the first samples of a class or label, or samples sorted by a target value.
     """
     import torch
 
@@ -91,7 +91,7 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
 
 
 def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return a few rows without names that show the first samples, and a description of the rows."""
+    """Return a few unnamed rows of the first samples, and a description of the rows."""
     import torch
 
     rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]
@@ -112,7 +112,7 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
-    """Draw the names of rows as images [N, height, W, 3], with W large enough for the longest name."""
+    """Draw the names of rows as images [N, height, W, 3]; W is large enough for the longest name."""
     font = ImageFont.load_default()
     # Pillow's old built-in font has only Latin letters and raises an error for others.
     texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
@@ -130,7 +130,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Scale sensor data to 0..1 around the channel's mean for drawing, or return images unchanged."""
+    """Scale sensor data to 0..1 for drawing, with each channel's mean at 0.5. Return images and events unchanged."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))

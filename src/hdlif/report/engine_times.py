@@ -56,7 +56,7 @@ EARLY = ", early"
 
 
 def engines_of(against: Sequence[str] | None) -> list[str]:
-    """Return the names of the engines that the option `--against` selects."""
+    """Return the names of the engines selected by the option `--against`."""
     for peer in against or ():
         if peer not in PEERS:
             raise InputError(f'--against "{peer}" is unknown; {did_you_mean(peer, PEERS)}')
@@ -81,7 +81,7 @@ def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
 
 @dataclass(frozen=True)
 class BenchImages:
-    """Normalised images [N, C, H, W] for timing and calibration, with a description of their source.
+    """Normalised images [N, C, H, W] for timing and calibration, and a description of where they come from.
 
     Attributes:
         tested, labels: test images and their classes, if the images have classes.
@@ -148,7 +148,7 @@ class Candidate:
     confidence: float | None = None
 
     def on_one_thread(self) -> Run:
-        """Load the candidate's file to run single images on one thread."""
+        """Load the candidate's file again, and return a function that runs single images on one thread."""
         return _loaded(self.engine, self.path, 1, self.confidence)
 
 
@@ -216,10 +216,10 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 
 
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
-    """Return the energy per image in µJ, for SOPs only and for all operations.
+    """Return two energies per image in µJ: one for SOPs only, and one for all operations.
 
-    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, both the energy
-    for SOPs and the energy for all operations are None.
+    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, both energies
+    are None.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -265,8 +265,8 @@ def in_turns(
 ) -> list[dict[str, list[float]]]:
     """Time `calls` calls of each runner per round and return the duration of each call in seconds.
 
-    Each runner first warms up for at least `warm_seconds` and at least one call. A different runner goes first in each
-    round. All runners get the same inputs in the same order.
+    Each runner first warms up for at least `warm_seconds`, with at least one call. A different runner goes first in
+    each round. All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
@@ -324,7 +324,7 @@ def start(
 
 
 def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]:
-    """Run a module in a new process, and yield each printed line with the time in seconds since the start."""
+    """Run a module in a new process, and yield each line that it prints with the seconds since its start."""
     start = time.perf_counter()
     command = module_command(module, *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:

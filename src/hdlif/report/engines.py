@@ -1,9 +1,9 @@
 """Convert networks for the engines that `hdlif bench` compares, and run them.
 
-ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and the
-time axis is folded into the batch axis. Constant affine ops are folded into the weights. There is a separate model for
-each batch size. All engines use the same number of threads. Run this module to measure one engine's startup time and
-memory in a separate process:
+The models for ONNX engines contain every algorithmic optimisation that ONNX can express. Time-constant nodes run once,
+and the time axis is folded into the batch axis. Constant affine ops are folded into the weights. There is a separate
+model for each batch size. All engines use the same number of threads. Run this module to measure one engine's startup
+time and memory in a separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
@@ -39,7 +39,7 @@ CALIBRATION_IMAGES = 300
 
 @dataclass(frozen=True)
 class Material:
-    """A model file, calibration images [N, C, H, W] and an output folder for converted models."""
+    """A model file, calibration images [N, C, H, W] and a folder for converted models."""
 
     artefact: Path
     graph: Graph
@@ -48,7 +48,7 @@ class Material:
     models: dict[int, Path] = field(default_factory=dict)
 
     def onnx(self, batch: int) -> Path:
-        """Write the unrolled ONNX model for a batch size unless it exists, and return its path."""
+        """Return the path of the unrolled ONNX model for a batch size, and write the model if it does not exist."""
         if batch not in self.models:
             from hdlif.deploy.onnx import unrolled
 
@@ -108,7 +108,7 @@ def _load_onnxruntime(path: Path, threads: int) -> Run:
 def _onnxruntime_int8(material: Material, batch: int) -> Path:
     """Quantise a model to INT8 as recommended for ONNX Runtime on x86.
 
-    The quantised model has per-channel weights, unsigned activations and the QDQ format.
+    The quantised model has one weight scale per channel and unsigned activations, in the QDQ format.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -262,7 +262,7 @@ def signal_stack_kept() -> Iterator[None]:
 
 
 def main(name: str, path: str, images: str, threads: str) -> None:
-    """Load a model into an engine and run it in this process, which must not do any other work."""
+    """Load a model into an engine and run it in this process, which should do nothing else."""
     x = np.load(images)
     run = ENGINES[name].load(Path(path), int(threads))
     run(x)

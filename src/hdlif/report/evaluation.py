@@ -1,4 +1,4 @@
-"""Evaluate a trained network with PyTorch or as a deployed graph, and choose a confidence for early exit."""
+"""Evaluate a trained network with PyTorch or as a deployed graph, and choose a confidence threshold for early exit."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def evaluate_network(
     bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluated:
-    """Evaluate a network on all samples after each time step, as `training.evaluate` does.
+    """Evaluate a network on all samples after each time step, like `training.evaluate`.
 
     If the deployed graph has low-bit weights and is faster than PyTorch, PyTorch runs only `SAMPLED` samples, and the
     graph runs the others. If the fraction of equal predictions for the `SAMPLED` samples is below `AGREEMENT`, PyTorch
@@ -158,7 +158,7 @@ class EarlyExit:
 
 
 def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, max_drop: float) -> EarlyExit:
-    """Choose the smallest early-exit confidence that preserves accuracy on the validation samples.
+    """Return the smallest confidence threshold for early exit that preserves accuracy on the validation samples.
 
     Args:
         source: the file of the graph, for messages.
@@ -185,7 +185,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Yield a tally and a function that adds batches to the tally."""
+    """Yield a tally and a function that adds the results of batches to the tally."""
     tally = task.tally()
     # The bar shows the first metric of the tally, regardless of the metric that selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
@@ -228,12 +228,12 @@ def _spread(count: int) -> tuple[Tensor, Tensor]:
 
 
 def _has_low_bits(graph: Graph) -> bool:
-    """Return whether any layer has low-bit weights, for which the runtime has fast kernels."""
+    """Return whether any layer has low-bit weights; the runtime has fast kernels for these."""
     return any(node.attributes.get("encoding", "float32") != "float32" for node in graph.nodes)
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """Time functions alternately after a warm-up and return each function's shortest time in ms per image."""
+    """After a warm-up, time functions alternately and return each function's shortest time in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

@@ -1,4 +1,4 @@
-"""Explain the figures and tables of reports to new readers."""
+"""Explanations of the figures and tables in reports, for new readers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

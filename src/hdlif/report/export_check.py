@@ -58,7 +58,7 @@ class Compared:
 
     @property
     def shown(self) -> str:
-        """Describe the items over which `agreement` is computed."""
+        """Describe the inputs or parts of inputs for which predictions are compared."""
         parts = "" if self.agreement_of == "inputs" else f"the {self.agreement_of} of "
         return f"{parts}{self.inputs} random inputs"
 
@@ -71,7 +71,7 @@ def check_artefact(graph: Graph) -> tuple[Compared, ...]:
 
 
 def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple[Compared, ...]:
-    """Check the ONNX model of `graph` in each installed engine.
+    """Compare the ONNX model's outputs in each installed engine with the reference outputs of `graph`.
 
     Args:
         unrolled: whether a call runs all steps of `batch` static images; otherwise it runs one step with its state.
@@ -113,7 +113,7 @@ def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
 
 
 def _steps(graph: Graph) -> int:
-    """Return the number of time steps in random inputs, which is 1 for time-constant inputs."""
+    """Return the number of time steps in random inputs: 1 for time-constant inputs."""
     return 1 if graph.input.kind in ("image", "table") else graph.time_steps
 
 
@@ -130,7 +130,7 @@ def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDAr
 
 
 def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
-    """Compare outputs with the reference outputs and require bit-identical outputs if `least` is None."""
+    """Compare outputs with the reference outputs; if `least` is None, they must be bit-identical."""
     expected = reference.run(graph, x, graph.time_steps)
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()

@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """The figures under one heading, with a shared legend in which style i belongs to `names[i]`."""
+    """The figures under one heading, with a shared legend; style i belongs to `names[i]`."""
 
     names: Sequence[str]
     figures: Sequence[Figure]
@@ -79,7 +79,7 @@ def dots(
     within: tuple[float, float] | None = None,
     kind: str | None = None,
 ) -> Figure:
-    """Draw a dot plot with one row for every layer that has a value in any series.
+    """Draw a dot plot with one row for every layer that has a value in at least one series.
 
     Args:
         rows_are: noun for a row, if it is not a layer.
@@ -152,12 +152,12 @@ def panels(
 
 
 def listed(values: Iterable[float]) -> str:
-    """Format values for a table cell, with NaN as a dash."""
+    """Format values for a table cell; NaN becomes a dash."""
     return ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in values)
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:
-    """Describe a line chart in words, using the first and last value of each line."""
+    """Describe a line chart in words that contain the first and the last value of each line."""
     known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
     return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
 
@@ -168,5 +168,5 @@ def time_axis(values: Sequence[float]) -> range:
 
 
 def union(names: Iterable[Iterable[str]]) -> list[str]:
-    """Return the distinct names in order of first appearance."""
+    """Return the distinct names in the order in which they first appear."""
     return list(dict.fromkeys(name for some in names for name in some))

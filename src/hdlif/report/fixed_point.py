@@ -1,4 +1,4 @@
-"""Convert a network to fixed point, choosing formats based on data, and measure the rounding errors."""
+"""Convert a network to fixed point with number formats chosen from data, and measure the rounding errors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _TOGETHER = 32
 
 @dataclass(frozen=True)
 class Rounded:
-    """The effect of fixed-point arithmetic on the predictions and outputs for test samples.
+    """The effect of fixed-point arithmetic on a network's predictions and outputs, measured on test samples.
 
     Attributes:
         agreement: fraction of samples, or of `agreement_of`, with the same prediction.

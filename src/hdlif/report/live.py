@@ -93,7 +93,7 @@ def live_page(
 
 
 def _lesson(graph: Graph, pixels: NDArray[np.uint8], classes: Sequence[int]) -> dict[str, Any]:
-    """Return the tensors to train, the learning rates and the sample classes for live_learn.js."""
+    """Return the data that live_learn.js needs: the tensors to train, the learning rates and the samples' classes."""
     places = trained(graph, "classifier")
     (classifier, *_), nodes = places, {node.name: node for node in graph.nodes}
     x = normalise(pixels[None].astype(np.float32), graph.input)

@@ -28,8 +28,8 @@ _MOST_PANELS = 12
 class Matrix:
     """A confusion matrix for one network, with one row per true class.
 
-    Each cell contains text and a fraction of the row's total, which determines the shade. `of` is a noun for the
-    counted items, and `whole` is true if the table contains all classes.
+    Each cell consists of its text and of its fraction of the row's total, which determines the shade. `of` is the noun
+    for the counted items. `whole` is true if the table contains all classes.
     """
 
     name: str
@@ -73,7 +73,7 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 class Classes:
     """A table of accuracies, with one row per class and one column per network.
 
-    Each cell contains text and the error relative to the table's largest error, which determines the shade.
+    Each cell consists of its text and of its error relative to the table's largest error, which determines the shade.
     """
 
     caption: str
@@ -128,9 +128,9 @@ def guessed(guessing: float | None) -> str:
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
-    """Return a sentence about the accuracy of always predicting the most common class, and the height of a chart line.
+    """Return a sentence about the accuracy of always predicting the most common class, and its height in a chart.
 
-    The chart line is omitted if it is so far from the values that differences between values would be hidden.
+    The height is omitted if drawing a line at it would compress the chart until differences between `values` disappear.
     """
     known = [*values]
     if guessing is None or not known:
@@ -246,7 +246,7 @@ ByLayer = Mapping[str, Sequence[float]]
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
     """Plot the leaks or thresholds of each layer over time steps, before training (if known) and after it.
 
-    If only some networks have learned the values, the caption lists the constant values of the other networks.
+    If the values vary in some networks only, the caption lists the constant values of the other networks.
     """
     values = [_by_layer(network, quantity) for network in networks]
     starts = [_by_layer(network, f"initial_{quantity}") for network in networks]

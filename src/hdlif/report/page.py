@@ -39,7 +39,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Origin:
-    """A row of the provenance table, with one common value or one value per network."""
+    """A row of the provenance table, with either one value for all networks or one value per network."""
 
     heading: str
     values: list[str]
@@ -201,7 +201,7 @@ def _learning(
 
 
 def training_accuracy(events: Sequence[Metric]) -> Readings:
-    """Return the last update of each epoch and the epoch's mean training accuracy (%)."""
+    """Return the number of the last update of each epoch, and the epoch's mean training accuracy (%)."""
     last, accuracies = dict[int, int](), dict[int, list[float]]()
     for line in events:
         if line["event"] == "train" and (accuracy := line.get("accuracy")) is not None:
@@ -211,7 +211,7 @@ def training_accuracy(events: Sequence[Metric]) -> Readings:
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
-    """Return the update numbers and values of the metric lines that have a value."""
+    """Return the update number and the value of each metric line that has a value."""
     known = [(line["step"], value) for line, value in found if value is not None]
     return [step for step, _ in known], [value for _, value in known]
 
@@ -345,7 +345,7 @@ def _provenance(networks: Sequence[TrainResult]) -> list[Origin]:
 
 
 def _differences(networks: Sequence[TrainResult]) -> list[Origin]:
-    """Return the recipe fields that differ between networks, with a dash for recipes that lack a field."""
+    """Return the recipe fields that differ between networks, with a dash if a recipe lacks the field."""
     recipes = [recipe_fields(recipe) if isinstance(recipe := network.recipe, dict) else {} for network in networks]
     rows = [Origin(key, [_plain(recipe.get(key)) for recipe in recipes]) for key in union(recipes) if key != "name"]
     return [row for row in rows if len(set(row.values)) > 1]

@@ -1,10 +1,11 @@
 """Measure the peak memory of training in fresh processes.
 
-A child process builds the network and the optimiser, reads the resident memory, runs a few updates on random images,
-and reads the peak. The difference between the two readings is the memory that training adds to the program and weights.
-Importing PyTorch can reach a higher peak than a small training run, so on Linux the child process first frees unused
-memory and resets the peak. The allocator uses a single arena and maps tensors above 64 KiB separately. Therefore,
-readings do not depend on the heap layout. The child process runs the module `hdlif.report.peak_memory`.
+A child process builds the network and the optimiser, reads its resident memory, runs a few updates on random images,
+and reads its peak resident memory. The difference between the two readings is the memory that training needs in
+addition to the program and the weights. Importing PyTorch can need more memory than a small training run. On Linux, the
+child process therefore frees unused memory and resets the peak first. The allocator uses a single arena and maps
+tensors above 64 KiB separately. The readings therefore do not depend on the heap layout. The child process runs the
+module `hdlif.report.peak_memory`.
 """
 
 import contextlib
@@ -48,7 +49,7 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Measure memory by running a command `repeats` times, and return the median number of bytes.
+    """Run a command `repeats` times, and return the median of the byte counts that it prints.
 
     Args:
         name: name of the measurement, for error messages.

@@ -13,7 +13,7 @@ from hdlif.report.build_info import build
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and the packages that affect a run's figures."""
+    """Return the versions of Python and of the packages that can affect a run's results."""
     this = build()
     found = {"hdlif": this.version, "python": platform.python_version()}
     if this.commit is not None:
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the given packages that are installed."""
+    """Return the version of each given package that is installed."""
     found = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -34,7 +34,7 @@ INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8",
 
 
 def hardware() -> dict[str, Any]:
-    """Return the processor, cores and instruction sets of this machine."""
+    """Return this machine's processor model, number of cores and instruction sets."""
     from hdlif.runtime.limits import available_cores
 
     fields = processor_fields()

@@ -10,7 +10,7 @@ from hdlif.training.average import Average
 
 
 class RecipeUpdate:
-    """A recipe's network in train mode, with an updater.
+    """A recipe's network in train mode, together with its updater.
 
     Attributes:
         update: a `training.Updater` with the recipe's optimiser, penalty and moving average.

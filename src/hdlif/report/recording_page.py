@@ -45,7 +45,7 @@ _BROAD = (9.4, 2.7)
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, and a network's activity over the S time steps of all windows.
+    """A recording, and a network's activity on it; S is the total number of time steps of all windows.
 
     Attributes:
         name: name of the recording.
@@ -154,7 +154,7 @@ def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[
 
 
 def _as_read(x: Floats, record: InputRecord) -> Floats:
-    """Convert inputs [T, 1, C, H, W] to their original units, and sum over pixels to get [T, C]."""
+    """Convert inputs [T, 1, C, H, W] to their original units, and return their sums over pixels, [T, C]."""
     scaled = (
         x[:, 0] * np.array(record.std, np.float32)[:, None, None] + np.array(record.mean, np.float32)[:, None, None]
     )
@@ -201,7 +201,7 @@ def _facts(artefact: Path, session: Session, nodes: int) -> list[tuple[str, str]
 
 
 def render(recording: Recording, *, findings: str, kind: str) -> str:
-    """Return the page of a recording as HTML without external links.
+    """Return the page about a recording as HTML without external links.
 
     Identical recordings always produce identical bytes.
 
@@ -246,7 +246,7 @@ def _where(recording: Recording) -> str:
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Average neighbouring values along the first axis and return their positions and means.
+    """Average groups of neighbouring values along the first axis, and return each group's position and mean.
 
     Positions start at 1.
     """
@@ -267,7 +267,7 @@ def _lines(
 
 
 def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
-    """Return the legend's names and the figures that show the network's input."""
+    """Return the names for the legend, and the figures that show the network's input."""
     count = recording.shown.shape[1]
     names = list(recording.channels) or [f"channel {number}" for number in range(1, count + 1)]
     if count <= _LINES:
@@ -301,7 +301,7 @@ def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, floa
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
-    """Return the names of the outputs with the largest values, and their values at each step.
+    """Return the names of the outputs that reach the largest values, and the values of these outputs at each step.
 
     The number of outputs is limited to the maximum number of lines in a chart.
     """

@@ -46,9 +46,10 @@ def coherence(
     threads: int | Literal["auto"] | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare the gradients of learning rules in float64 on the first training batches.
+    """Compare the gradients of learning rules, computed in float64 on the first training batches.
 
-    Batch norm uses batch statistics, as in training. Rules other than the recipe's own rule use default arguments.
+    Batch norm uses batch statistics, as in training. The recipe's own rule uses the recipe's arguments, and all other
+    rules use their defaults.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
@@ -119,9 +120,10 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
-    """Set the number of threads with which the forward pass on a batch is fastest.
+    """Measure which number of threads makes the forward pass on a batch fastest, and set this number.
 
-    Gradient computations are not timed, because they can take minutes if threads wait for each other.
+    Gradient computations are not used for this measurement, because they can take minutes if threads wait for each
+    other.
     """
     cores = cores_to_try()
     if cores <= 1:
@@ -206,7 +208,7 @@ def _refused(
     criterion: Criterion,
     time_steps: int,
 ) -> dict[str, str]:
-    """Return the rules that cannot train the network, with the reason for each."""
+    """Return the rules that cannot train the network, each with the reason."""
     x, target = batch
     found = {}
     with evaluation_mode(module):
@@ -220,7 +222,7 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """Return the learning rules by name, applying the recipe's arguments to its own rule."""
+    """Return the learning rules by name; the recipe's arguments apply to its own rule."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:

@@ -1,4 +1,4 @@
-"""Read the run folders of training runs and demos, and validate the types of their contents."""
+"""Read the run folders of training runs and demos, and check that their contents have the expected types."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class CoherenceStep(TypedDict):
 
 @with_config(FINITE)
 class CoherenceLayer(TypedDict):
-    """A comparison between a layer's gradient and the STBP gradient, including fractions of the entries of dL/dm."""
+    """A comparison between a layer's gradient and the STBP gradient, with statistics on the entries of dL/dm."""
 
     name: Name
     kind: Literal["neuron", "synapse", "parameters"]
@@ -83,7 +83,7 @@ class CoherenceRule(TypedDict):
 
 
 class Coherence(TypedDict):
-    """The entry in `coherence.json` for one network and one loss."""
+    """An entry in `coherence.json`, for one network and one loss."""
 
     target: Name
     neuron: Name
@@ -141,7 +141,7 @@ class Labels(TypedDict):
 
 
 class Demo(TypedDict):
-    """The content of the demo's `summary.json`, which lists networks with their own run folders."""
+    """The content of the demo's `summary.json`, which lists networks that each have a run folder."""
 
     networks: list[TrainResult]
     artefact: NotRequired[Artefact | None]
@@ -153,7 +153,7 @@ class Demo(TypedDict):
 
 @with_config(FINITE)
 class GalleryImage(TypedDict):
-    """The score of a test image, with the image's target and prediction as base64-encoded PNG files."""
+    """A test image's score, and its target and prediction as base64-encoded PNG files."""
 
     score: float
     truth: Base64
@@ -185,7 +185,8 @@ class Run:
     """The content of one or more run folders, in dicts keyed by network name.
 
     A network is missing from a dict if its run folder lacks the corresponding file. `recipes` contains the recipes as
-    text. `coherence` contains the entries of all `coherence.json` files, which may describe other networks.
+    text. `coherence` contains the entries of all `coherence.json` files, and may describe networks that the dicts do
+    not contain.
     """
 
     networks: list[TrainResult] = field(default_factory=list)
@@ -296,7 +297,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Return whether the lists in a file have consistent lengths and each confusion matrix is square."""
+    """Return whether the lists in a file have consistent lengths and its confusion matrix, if any, is square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:

@@ -1,4 +1,4 @@
-"""Compare a deployed network in the runtime with the original in PyTorch on a run's test set."""
+"""Compare a deployed network, run by the runtime, with the original PyTorch network on a run's test set."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ LATENCY_RUNS = 50
 
 
 def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
-    """Export the network from a run folder and compare the runtime with PyTorch on the test set.
+    """Export a run folder's network, and compare its test results in the runtime and in PyTorch.
 
     Args:
         threads: number of threads in the runtime.

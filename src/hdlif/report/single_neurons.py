@@ -78,7 +78,7 @@ def traces_of(
 def _traced(
     folder: Path, image: int, data_root: Path | None
 ) -> tuple[dict[str, LayerAtWork], NDArray[np.float32], str]:
-    """Return the activity of a network's neuron layers, the network's input, and a description of the sample."""
+    """Return the activity of a network's neuron layers on a sample, the input, and a description of the sample."""
     trained = load_trained(folder)
     recipe = trained.recipe
     labels = builders.data_kind(recipe).labels
@@ -98,7 +98,7 @@ def _traced(
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
-    """Run a deployed network in PyTorch on one sample and return its neuron layers' traces by layer name.
+    """Run a deployed network in PyTorch on one sample, and return the traces of each neuron layer by name.
 
     Mem-BN is folded into the membrane potential and the threshold.
     """

@@ -1,6 +1,6 @@
 """Check the runtime against the oracle on small networks that together contain every op and encoding.
 
-Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+Run this module in a separate process, because a faulty runtime may crash it. The following command prints one JSON line
 per measurement:
 
     python -m hdlif.report.small_graphs
@@ -58,7 +58,7 @@ def differing(graph: Graph, run: Run) -> float | None:
 
 
 def native(instructions: str) -> Run:
-    """Return a function that runs a graph with one instruction set and two threads."""
+    """Return a function that runs a graph with the given instruction set and two threads."""
     return lambda graph, x: Session(graph, 2, instructions=instructions).run(x, STEPS)
 
 
@@ -118,7 +118,7 @@ class _Nodes:
 def _convolutional(encoding: str) -> Graph:
     """Build a small residual network with a strided shortcut.
 
-    The stem and the shortcut take real inputs, and all other synapses take integer codes.
+    The stem and the shortcut take real-valued inputs, and all other synaptic layers take integer codes.
     """
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))
@@ -132,7 +132,7 @@ def _convolutional(encoding: str) -> Graph:
 
 
 def _apart() -> Graph:
-    """Build a network with one depthwise and one dilated convolution of spikes."""
+    """Build a network that applies one depthwise and one dilated convolution to spikes."""
     b = _Nodes()
     x = b.hd_lif(b.affine(b.conv(INPUT, 3, "float32")))
     for groups, dilation in ((CHANNELS, (1, 1)), (1, (2, 3))):

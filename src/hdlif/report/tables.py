@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ TITLES = {
     "hdlif_w1p5_s4": "HD-LIF 1.5-bit, 4-bit spikes",
     "hdlif_w1p5_s4_parallel": "… half parallel",
 }
+
+Z = 1.959964
+"""The 97.5th percentile of the standard normal distribution."""
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
@@ -33,7 +37,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Seque
 
 
 def figure(value: float | None, form: str, factor: float = 1.0) -> str:
-    """Format a number multiplied by `factor`, or None as a dash.
+    """Format `value` times `factor` as text, or None as a dash.
 
     >>> figure(1234.5, ",.1f"), figure(None, ",.1f")
     ('1,234.5', '—')
@@ -41,8 +45,21 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
     return "—" if value is None else format(value * factor, form)
 
 
+def wilson_interval(fraction: float, count: int) -> list[float]:
+    """Return Wilson's 95 % interval of a fraction of `count` samples.
+
+    >>> [round(value, 4) for value in wilson_interval(0.9, 100)]
+    [0.8256, 0.9448]
+    >>> wilson_interval(1.0, 96)[0] == 96 / (96 + Z**2)
+    True
+    """
+    middle = fraction + Z**2 / (2 * count)
+    half = Z * math.sqrt(fraction * (1 - fraction) / count + Z**2 / (4 * count**2))
+    return [(middle + sign * half) / (1 + Z**2 / count) for sign in (-1, 1)]
+
+
 def networks_table(networks: Sequence[TrainResult]) -> str:
-    """Format a table with the accuracy, file size, energy and training time of each network."""
+    """Format a table that shows each network's accuracy, file size, energy and training time."""
     metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
     classified = any(n.accuracy is not None for n in networks)
     accuracy = ["accuracy"] if classified else []

@@ -30,13 +30,13 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Script:
-    """A script that a page's Content-Security-Policy allows by hash."""
+    """A script whose hash a page's Content-Security-Policy allows."""
 
     source: str
 
     @cached_property
     def text(self) -> Markup:
-        """Return the source as a strict-mode script with its own scope."""
+        """Return the source code, wrapped so that it runs in strict mode and in its own scope."""
         return Markup(printable_lines(f'(() => {{\n"use strict";\n{self.source}}})();\n'))
 
     @property

@@ -57,7 +57,7 @@ def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = Mapping
 
 @dataclass(frozen=True)
 class Traces:
-    """Neuron traces for one sample, by network and by "layer:index"."""
+    """Neuron traces for one sample, keyed first by network name and then by "layer:index"."""
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
@@ -78,9 +78,9 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """Choose `count` neurons from as many channels as possible, preferring neurons that come first in `order`.
+    """Choose `count` neurons from as many channels as possible, giving preference to earlier neurons in `order`.
 
-    Neurons in different channels are preferred, because neighbours in a channel behave similarly.
+    Different channels are preferred because neighbouring neurons in one channel behave similarly.
 
     >>> of_channels([21, 20, 3, 19], (2, 4, 4), 2), of_channels([21, 20, 3, 19], (2, 4, 4), 3)
     ([3, 21], [3, 20, 21])
@@ -100,9 +100,9 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
-    """Plot the spikes of all networks, plus input and membrane potentials of the network with the most traced neurons.
+    """Plot all networks' spikes, and the input and membrane potentials of the network with the most traced neurons.
 
-    In a tie, the membrane potentials of the network `best` are drawn.
+    If several networks have the most traced neurons, the membrane potentials of the network `best` are drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)
@@ -181,7 +181,7 @@ def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -
 
 
 def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
-    """Draw an input [T or 1, C, H, W] as an image, as lines or as a map over time, and return a description."""
+    """Draw an input [T or 1, C, H, W] as an image, as lines or as a map over time, and describe it in words."""
     steps, channels, height, width = x.shape
     shape = " × ".join(map(str, x.shape))
     text = Text("network-input", "input", f"{shape} values from {x.min():.3g} to {x.max():.3g}.")

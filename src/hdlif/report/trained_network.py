@@ -1,4 +1,4 @@
-"""Measure the test results, operations, size and saved bytes of a trained network."""
+"""Measure a trained network's test results, operations and size, and the bytes saved for its backward pass."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def measure(
 
 
 def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
-    """Return whether larger values of each additional metric are better, and the value names of multi-value metrics."""
+    """Return for each additional metric whether larger is better, and the value names of multi-value metrics."""
     if not isinstance(task, Measured) or not task.metrics:
         return {}
     asked = [name for name in test.metrics if name not in task.figures]
@@ -122,7 +122,7 @@ def first_images(images: Samples, count: int) -> list[Tensor]:
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
-    """Return the peak number of bytes that the recipe's rule saves for a backward pass on one batch."""
+    """Return the peak number of bytes that the recipe's rule saves for the backward pass in an update on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
     # With streams, an update covers one part of the sequence.

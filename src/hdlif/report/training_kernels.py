@@ -1,6 +1,6 @@
 """Compare the compiled training kernels with PyTorch for each instruction set.
 
-Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+Run this module in a separate process, because a faulty kernel may crash it. The following command prints one JSON line
 per measurement:
 
     python -m hdlif.report.training_kernels neurons|convolutions
@@ -48,7 +48,7 @@ RunLayer = Callable[[Tensor, Tensor, Codes, CodeConv], Tensor]
 
 
 def run_kernels(neuron: SteppedNeuron, current: Tensor, states: list[Tensor], instruction_set: str) -> Results:
-    """Run compiled kernels on a chunk of steps. Return spikes and states, and the gradients of their sum of squares."""
+    """Run compiled kernels on a chunk of steps. Return spikes, states, and the gradients of their sum of squares."""
     written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
     rows = written.rows(neuron.rows_at(range(_STEPS), current))
     found = FusedStep(written, instruction_set)(current, states, rows, steps=_STEPS)
@@ -73,7 +73,7 @@ def _with_gradients(
 
 
 def neuron_difference(name: str, instruction_set: str, *, measured: RunNeuron = run_kernels) -> float | None:
-    """Return the error of a neuron's compiled kernel, or None if its values are exact and its gradients are close."""
+    """Return the error of a neuron's compiled kernel, or None if values are exact and gradients within tolerance."""
     torch.manual_seed(0)
     neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0])
     current = torch.randn(_STEPS, _BATCH, *_SHAPE).requires_grad_()
@@ -88,14 +88,14 @@ def neuron_difference(name: str, instruction_set: str, *, measured: RunNeuron = 
 
 
 def off_by(found: Iterable[Tensor], right: Iterable[Tensor]) -> float | None:
-    """Return the largest relative difference between tensors, or None if all are within `TOLERANCE`."""
+    """Return the largest relative difference between paired tensors, or None if it is within `TOLERANCE`."""
     shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(found, right, strict=True)]
     off = float(torch.stack(shares).max())
     return None if off < TOLERANCE else off
 
 
 def layer_difference(name: str, instructions: str, *, measured: RunLayer = convolve) -> float | None:
-    """Return the error of a compiled convolution of codes, or None if the sums are exact and the gradients close."""
+    """Return the error of a compiled convolution of codes, or None if sums are exact and gradients within tolerance."""
     ins, outs, kernel, stride, padding = LAYERS[name]
     torch.manual_seed(0)
     surplus = (torch.randn(1, 3, ins, 9, 7) - 0.8).relu().requires_grad_()
@@ -118,7 +118,7 @@ def layer_difference(name: str, instructions: str, *, measured: RunLayer = convo
 
 
 def fp32_difference(instructions: str, *, measured: Callable[..., Tensor] = convolution) -> float | None:
-    """Return the relative error of an fp32 convolution and its gradients, or None if all are within the tolerance."""
+    """Return the relative error of an fp32 convolution and its gradients, or None if it is within tolerance."""
     torch.manual_seed(0)
     x, dy = (torch.randn(7, channels, 9, 13).contiguous(memory_format=torch.channels_last) for channels in (32, 48))
     weight = torch.randn(48, 32, 3, 3)

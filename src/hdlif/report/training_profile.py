@@ -53,7 +53,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class TrainingProfile:
-    """The time and memory of a training update, per layer and outside layers.
+    """The time and memory that a training update takes in each layer, and the time outside layers.
 
     Attributes:
         update_ms: median wall time of the timed updates; for a random rule, each is a mean over the profiled plans.
@@ -82,7 +82,7 @@ class TrainingProfile:
 
 
 def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
-    """Profile training updates of a recipe's network on the CPU, with random data.
+    """Profile training updates of a recipe's network on the CPU, using random data.
 
     The wall time is measured without a profiler. The fraction of time spent in each layer comes from one profiled
     update per plan.
@@ -169,7 +169,7 @@ class _Layers:
 
     @contextmanager
     def watched(self, apart: Iterable[Tensor]) -> Iterator[Saved]:
-        """Record each layer's operations and saved bytes under the layer's name.
+        """Record each layer's operations, and the bytes that it saves for the backward pass, under its name.
 
         Args:
             apart: tensors that exist anyway.
@@ -232,7 +232,7 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
 
 
 def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
-    """Return the profiled microseconds by phase and location, counting nested operations only once.
+    """Return the profiled time in microseconds by phase and location; nested operations are counted only once.
 
     A phase is "forward", "backward" or "optimizer". A location is the name of a layer, `_WEIGHTS` for weight
     quantisers, or "" for other operations.
@@ -264,7 +264,7 @@ def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], fl
 
 
 def _place(above: Iterable[FunctionEvent]) -> str:
-    """Return the layer of an operation, `_WEIGHTS` for weight quantisers, or "" for other operations."""
+    """Return the name of the layer that runs an operation, `_WEIGHTS` for weight quantisers, otherwise ""."""
     for event in above:
         if event.name.startswith(_LAYER):
             return event.name.removeprefix(_LAYER)
@@ -274,7 +274,7 @@ def _place(above: Iterable[FunctionEvent]) -> str:
 
 
 def _upwards(event: FunctionEvent) -> Iterator[FunctionEvent]:
-    """Yield a profiler event and its ancestors."""
+    """Yield a profiler event and then each of its ancestors."""
     at: FunctionEvent | None = event
     while at is not None:
         yield at

@@ -1,8 +1,8 @@
 """Run deployed networks.
 
 `Session` runs networks, `Stream` and `FrameStream` handle continuous input, and `Learner` trains on the device.
-`reference` and `reference_learning` are slow, simple oracles for tests. The package `hdlif.runtime` never imports torch
-and imports its names lazily.
+`reference` and `reference_learning` are slow, simple oracles for tests. The package `hdlif.runtime` never imports
+torch, and imports each submodule only when one of its names is used.
 """
 
 from hdlif import names_at

@@ -57,7 +57,7 @@ def uncounted(record: TaskRecord) -> int:
 
 
 def _counted(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the outputs that determine the prediction, from the last step or from all steps after the delay."""
+    """Return the outputs that determine the prediction, from only the last step or from all steps after the delay."""
     return outputs[-1:] if record.combine == "last" else outputs[uncounted(record) :]
 
 
@@ -146,9 +146,9 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 
 
 def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the prediction after each step, [T, n], as probabilities for classes and labels, or as values.
+    """Return the prediction after each step, [T, n]: probabilities for classes or labels, otherwise predicted values.
 
-    If a task predicts from the mean over time, the mean covers the steps so far.
+    If a task predicts from the mean over time, each prediction uses the mean of the steps so far.
 
     Args:
         outputs: outputs [T, n] of one sample.
@@ -178,11 +178,12 @@ AGREEMENT_OF: Mapping[str, str] = {"sequence": "steps", "segment": "pixels", "in
 
 
 def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
-    """Return the fraction of equal predictions of two networks for each sample, [B] in 0..1.
+    """Return for each sample the fraction of predictions on which two networks agree, [B] in 0..1.
 
-    For a class or a set of labels, the fraction is 0 or 1. For classes at each step or pixel, the result is the
-    fraction of equal classes. Predicted values count as equal if all differ by at most `ALIKE` standard deviations. For
-    boxes, `boxes.agreement` defines the result, averaged over steps if boxes are predicted at each step.
+    If the prediction is one class or a set of labels, the fraction is 0 or 1. For a class per step or pixel, it is the
+    fraction of steps or pixels with equal classes. Regression predictions agree if every value differs by at most
+    `ALIKE` standard deviations. For boxes, the fraction is the result of `boxes.agreement`, averaged over steps if
+    boxes are predicted at each step.
 
     Args:
         graph: graph of either network.
@@ -270,7 +271,7 @@ def _number(value: float | Sequence[float]) -> str:
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Return the softmax of the mean logits after each step, [T, B, classes], with the prediction in the last row.
+    """Return the softmax of the mean logits after each step, [T, B, classes]; the last row is the final prediction.
 
     >>> import numpy as np
     >>> from hdlif.runtime import probabilities

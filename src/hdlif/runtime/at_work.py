@@ -1,4 +1,4 @@
-"""Trace the membrane potentials, thresholds and spikes of a deployed network's neurons at every time step."""
+"""Trace the membrane potential, threshold and spikes of each neuron in a deployed network over time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class LayerAtWork:
 
 
 def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
-    """Return the traces of every neuron layer by name for the first input of a batch.
+    """Return the traces of every neuron layer on the first input of a batch, keyed by layer name.
 
     Args:
         values: result of `Session.values`, or at least the inputs and outputs of the neuron layers.

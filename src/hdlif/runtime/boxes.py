@@ -37,7 +37,7 @@ class Boxes:
         return len(self.scores)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Boxes":
-        """Return the boxes selected by a mask or by indices."""
+        """Return the boxes that a boolean mask or an array of indices selects."""
         return Boxes(self.corners[chosen], self.scores[chosen], self.labels[chosen])
 
 
@@ -52,8 +52,8 @@ def decode_boxes(
 ) -> Boxes:
     """Decode a detector's mean outputs for one image into boxes.
 
-    At row i and column j of a level with stride s, the location is (x, y) = (s·(j + ½), s·(i + ½)). The score of a
-    location for class k is σ(z_k). The box of a location is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to
+    Row i and column j of a level with stride s correspond to the location (x, y) = (s·(j + ½), s·(i + ½)). The score of
+    a location for class k is σ(z_k). The box of a location is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to
     the input. A location yields a box if z_k is the maximum for class k in its 3x3 neighbourhood and σ(z_k) is at least
     `threshold`.
 

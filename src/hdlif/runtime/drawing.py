@@ -17,7 +17,7 @@ _LEAST_FONT = 10
 
 
 def draw_map(pixels: Pixels, numbers: NDArray[np.integer]) -> Pixels:
-    """Blend an image [h, w, 3] with the colours of a map [h, w] wherever the map is above 0.
+    """Blend an image [h, w, 3] with the colours of a map [h, w] at all pixels where the map is above 0.
 
     >>> import numpy as np
     >>> from hdlif.runtime.drawing import draw_map
@@ -30,7 +30,7 @@ def draw_map(pixels: Pixels, numbers: NDArray[np.integer]) -> Pixels:
 
 
 def draw_boxes(pixels: Pixels, boxes: Iterable[tuple[int, Sequence[float], str]]) -> Pixels:
-    """Draw the outlines of boxes on an image [h, w, 3], with earlier boxes drawn on top of later boxes.
+    """Draw the outlines of boxes on an image [h, w, 3]; earlier boxes appear on top of later ones.
 
     Args:
         boxes: class number, (left, top, right, bottom) in pixels, and the text above the box, or "", for each box.

@@ -34,7 +34,7 @@ class Early(NamedTuple):
 
 
 def early_answers(early: Early, task: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """Yield the prediction for each sample, including the number of time steps that ran as "steps"."""
+    """Yield the prediction for each sample; the entry "steps" is the number of time steps that ran."""
     found = answers(early.logits[None], replace(task, combine="last"), labels)
     for answer, steps in zip(found, early.steps, strict=True):
         yield None if answer is None else answer | {"steps": int(steps)}
@@ -72,10 +72,10 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
 
 
 def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
-    """Return whether the most probable class reaches a confidence c, for logits [..., classes].
+    """Return whether the most probable class of logits [..., classes] reaches a confidence c.
 
     The softmax of z reaches c if c · Σ_k e^-(max z - z_k) <= 1. `docs/contributing/model_format.md` defines the
-    exponential. Terms are added in class order, so the result is the same on every machine and in C. The computed
+    exponential. The terms are added in class order, so Python and C give the same result on every machine. The computed
     probability differs from the exact probability by at most 1e-6. Logits with NaN or +inf are never confident.
     """
     with np.errstate(all="ignore"):
@@ -89,7 +89,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
 
 
 def _is_exactly_sure(below: Floats, confidence: float) -> NDArray[np.bool_]:
-    """Compute `is_sure` from max z - z_k with the exponential function that the model format defines."""
+    """Compute `is_sure` from the differences max z - z_k with the exponential function of the model format."""
     total = np.cumsum(exponential(below), axis=-1, dtype=np.float32)[..., -1]
     sure: NDArray[np.bool_] = (below >= 0).all(-1) & (np.float32(confidence) * total <= 1)
     return sure
@@ -109,8 +109,8 @@ def run_until_sure(
 
     Let z_t be the mean of the logits of steps 1 to t, or the logits of step t if `last` is set. A sample stops at the
     first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because chunks are
-    faster than single steps. Each sample runs fewer than twice as many steps as required. Samples that have stopped
-    leave the batch between chunks.
+    faster than single steps. Each sample therefore runs fewer than twice as many steps as it needs. Samples that have
+    stopped leave the batch between chunks.
 
     Args:
         x: input [T, B, C, H, W], or [1, B, C, H, W] if constant in time.

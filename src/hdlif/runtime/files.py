@@ -1,4 +1,4 @@
-"""Read the content of input files, or use bytes in memory in place of a file."""
+"""Read inputs from files, or from bytes in memory that replace a file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Given:
 
 
 def content_of(path: Path | Given) -> bytes:
-    """Return the content of an input file or of bytes in memory.
+    """Return the content of an input file, or the given bytes in memory.
 
     Raises:
         InputError: there is no such file.

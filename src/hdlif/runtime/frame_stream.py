@@ -17,7 +17,7 @@ from hdlif.runtime.session import Session
 
 @dataclass(frozen=True)
 class FrameAnswer:
-    """The prediction after a frame of a stream.
+    """A prediction that the network made after a frame of a stream.
 
     Attributes:
         input: name of the frame.
@@ -121,5 +121,5 @@ class FrameStream:
         return None
 
     def end(self) -> FrameAnswer | None:
-        """Return the prediction so far for the last window, or None if no prediction is pending."""
+        """Return the prediction so far for the incomplete last window, or None if no prediction is pending."""
         return self._so_far and replace(self._so_far, partial=True)

@@ -1,4 +1,4 @@
-"""Run endless sequences with a prediction after each step, and save and resume their state."""
+"""Run endless sequences that predict after each step and whose state can be saved and resumed."""
 
 import math
 from dataclasses import replace
@@ -18,8 +18,8 @@ Floats = NDArray[np.float32]
 class GoingOn:
     """An endless sequence with batch size 1 and a prediction after each step.
 
-    Depending on the network's task, a prediction uses the mean of all outputs so far, the last output or each output.
-    The prediction after any number of steps equals the prediction from `Session.run` over the same steps, bit for bit.
+    Depending on the task, a prediction uses the mean of all outputs so far or only the output of the current step.
+    After any number of steps, the prediction is bit-identical to the prediction by `Session.run` for the same steps.
 
     Args:
         content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; default: a new
@@ -47,13 +47,13 @@ class GoingOn:
 
     @property
     def held_bytes(self) -> int:
-        """Return the number of bytes in the state and in the sums of outputs."""
+        """Return the size in bytes of the state and of the accumulated outputs."""
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:
         """Run the next steps on x [K, 1, C, H, W] until the confidence is reached, and return the predictions.
 
-        A prediction is None during the delay of a task, or if the outputs are not finite.
+        A prediction is None during the task's delay, and whenever an output is not finite.
 
         Args:
             placed: the image's position on the input, for masks and boxes in its pixels; default: the input itself.

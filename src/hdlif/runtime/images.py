@@ -23,7 +23,7 @@ _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Placed(NamedTuple):
-    """The position of an image on a network's input, which is used to map predictions back to the image.
+    """The position of an image within a network's input, which is used to map predictions back to the image.
 
     Attributes:
         size, target: width and height of the image and of the input.
@@ -36,13 +36,13 @@ class Placed(NamedTuple):
 
     @classmethod
     def whole(cls, record: InputRecord) -> "Placed":
-        """Return the position of an array that has the size of the network's input."""
+        """Return the position of an array that fills the network's input exactly."""
         _, height, width = record.shape
         return cls((width, height), (width, height), "squash")
 
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
-    """Read an image file as a network's input [1, 1, C, H, W], or with one row or pixel per time step.
+    """Read an image file as a network's input [1, 1, C, H, W], or as a sequence of its rows or pixels.
 
     `hdlif.inputs.pictures.decode` defines the image formats and limits. The image is converted to grey or RGB, fitted
     to the input's size, and normalised, as the record requires.
@@ -67,12 +67,12 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
 
 
 def read_placed_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> tuple[Floats, Placed]:
-    """Read an image file as in `read_image`, and also return the image's position on the input."""
+    """Read an image file as `read_image` does, and also return the image's position within the input."""
     return _sequence(_decoded(path, _mode(record, str(path))), record, time_steps, str(path))
 
 
 def read_pixels(path: str | Path | Given) -> Pixels:
-    """Return the RGB pixels [h, w, 3] of an image file at its original size."""
+    """Return the RGB pixels [h, w, 3] of an image file, without resizing the image."""
     return np.asarray(_decoded(path, MODES[3]))
 
 
@@ -87,7 +87,7 @@ def _decoded(path: str | Path | Given, mode: str) -> "Image.Image":
 
 
 def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:
-    """Convert the pixels of an image to a network's input, and also return the image's position.
+    """Convert the pixels of an image to a network's input, and also return the image's position within the input.
 
     Raises:
         InputError: the image has another shape, or another size and the record does not resize. The message begins with
@@ -137,7 +137,7 @@ def _mode(record: InputRecord, name: str) -> str:
 
 
 def _image(array: Pixels, record: InputRecord, name: str) -> "Image.Image":
-    """Convert an array of pixels to an image in the colour mode of the network."""
+    """Convert an array of pixels to an image in the colour mode that the network requires."""
     from PIL import Image
 
     mode = _mode(record, name)
@@ -155,7 +155,7 @@ def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: 
 
 
 def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Pixels:
-    """Fit an image to the size of the complete input over all steps, and return the pixels [C, H, W]."""
+    """Fit an image to the complete input of all steps together, and return its pixels [C, H, W]."""
     shape = record.sample_shape(time_steps)
     _, height, width = shape
     try:

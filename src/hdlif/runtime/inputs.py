@@ -1,4 +1,4 @@
-"""Read files as complete samples or as the next steps of a sequence."""
+"""Read input files, either as complete samples or as the next steps of a sequence."""
 
 from collections.abc import Iterator
 from itertools import starmap
@@ -65,7 +65,7 @@ def read_inputs(
 
 
 def _is_counts(path: Path | Given) -> bool:
-    """Return whether a file contains an array of frames instead of single events."""
+    """Return whether a file contains an array of frames rather than individual events."""
     if path.suffix.lower() != ".npy":
         return False
     try:
@@ -147,10 +147,10 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
     """Read a file as the next steps of a sequence, [K, 1, C, H, W].
 
-    Provide time series at the network's rate, as arrays [C] or [K, C] ([K] for a single channel), or as .csv files.
-    Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the files
-    of `read_inputs`. An image provides one step, or one step per row or pixel if the network reads images that way. An
-    array of frames provides one step per frame.
+    Time series must be at the network's rate, in arrays [C] or [K, C] ([K] for a single channel) or in .csv files.
+    Audio must be in arrays of log-mel frames [K, C]. A table provides one step per row. Networks with other inputs
+    accept the same files as `read_inputs`. An image provides one step, or one step per row or pixel if the network
+    reads images that way. An array of frames provides one step per frame.
 
     Raises:
         InputError: the file cannot be read, or has another form.

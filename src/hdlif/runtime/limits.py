@@ -1,4 +1,4 @@
-"""Define limits for runtime calls and errors for failed allocations."""
+"""Define the limits of runtime calls, and report failed allocations."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ DEFAULT_MAX_OPERATIONS = 2**42
 
 
 def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a method to replace `MemoryError` with an `AllocationError` that states a fix."""
+    """Wrap a method so that it raises an `AllocationError` that states a fix instead of a `MemoryError`."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Compute masks of classes or objects from maps of logits, and encode masks as PNG."""
+"""Compute masks of classes or objects from maps of logits, and encode masks as PNG files."""
 
 import io
 from typing import Any
@@ -67,7 +67,7 @@ def count_pixels(mask: Mask, classes: int) -> list[int]:
 
 
 def as_png(mask: Mask | Objects) -> bytes:
-    """Encode a mask as a PNG file with 8 bits and a palette, or with 16-bit grey.
+    """Encode a mask as a PNG file, either in 8 bits with a palette or in 16-bit greyscale.
 
     An RGB image [h, w, 3] is encoded without a palette.
 
@@ -89,7 +89,7 @@ def as_png(mask: Mask | Objects) -> bytes:
 
 
 def as_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON-serialisable prediction, with the size [h, w] and a base64 PNG file in place of a mask."""
+    """Return a JSON-serialisable prediction, in which a size [h, w] and a base64-encoded PNG file replace any mask."""
     import base64
 
     if "mask" not in answer:

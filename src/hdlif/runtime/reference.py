@@ -1,8 +1,9 @@
 """Run deployed networks in plain NumPy, as a slow and simple oracle for other runtimes.
 
-Float values are float32. Every sum starts at +0 and has a defined order, with one multiplication and one addition at a
-time. A runtime that preserves the order of operations produces bit-identical results. Sums of integer codes are exact.
-Values have shape [B, C, H, W] or [B, C], where B is the batch size. The files in `hdlif.graph.ops` define the ops.
+Float values are float32. Every sum starts at +0 and has a defined order, in which each multiplication and each addition
+is a separate operation. A runtime that preserves the order of operations produces bit-identical results. Sums of
+integer codes are exact. A node's value has shape [B, C, H, W] or [B, C], where B is the batch size. The files in
+`hdlif.graph.ops` define the ops.
 """
 
 import numpy as np
@@ -56,7 +57,7 @@ def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, S
 
 
 def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
-    """Run time step `t`, update `state` in place, and return every value by name, with codes as uint8."""
+    """Run time step `t`, update `state` in place, and return each node's value by name; quantised codes are uint8."""
     types = infer_values(graph)
     values: dict[str, Array] = {INPUT: x}
     for node in graph.nodes:

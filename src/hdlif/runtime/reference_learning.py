@@ -1,8 +1,8 @@
 """Train deployed networks in plain NumPy, as a slow and simple oracle for faster learners.
 
 All arithmetic is float32, one operation at a time, in the stated order. A step with a target computes the gradients of
-the step's cross-entropy (`hdlif.graph.learning`), which are summed sample by sample. An update uses the mean gradient
-of all steps with a target:
+the step's cross-entropy (`hdlif.graph.learning`) and adds them up sample by sample. An update uses the mean gradient of
+all steps with a target:
 
     g = sum / (samples of all steps with a target)
     v = momentum · v + g                          a velocity for each tensor; with momentum 0, g itself
@@ -32,7 +32,7 @@ from hdlif.runtime.state import Array, State
 def softmax(logits: Floats) -> Floats:
     """Return the softmax of logits [B, classes] with the exponential function of docs/contributing/model_format.md.
 
-    Exponentials are added in the order of the classes.
+    The exponentials are summed in class order.
     """
     with np.errstate(invalid="ignore"):
         powers = exponential(logits.max(-1, keepdims=True) - logits)
@@ -41,7 +41,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 class ReferenceLearner(Learning):
-    """An oracle for `Learner`, with the same arguments except threads, instructions and limits."""
+    """An oracle for `Learner`, with the same arguments except those for threads, instruction sets and limits."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ReferenceLearner(Learning):
         return logits
 
     def _add(self, place: Place, found: Array, t: int) -> None:
-        """Add the gradients of all samples one by one, to the row of step `t` if the tensor has rows."""
+        """Add the gradients of all samples one by one, to row `t` if the tensor has a row per step."""
         total = self._sums[place]
         if not OPS[self._nodes[place.node].op].is_synapse:
             total = total[min(t, len(total) - 1)]

@@ -15,9 +15,9 @@ Floats = NDArray[np.float32]
 class Sequence:
     """A running sequence, started by `Session.sequence`.
 
-    Outputs are bit-identical to `Session.run` on the complete input, however you split the input into calls. A step has
-    little overhead, because the state stays in the runtime and only shapes are checked. `state` returns the state in
-    the format of `Session.step` and `Session.sequence`.
+    However you split an input into calls, the outputs are bit-identical to those of `Session.run` on the complete
+    input. A step has little overhead, because the state stays in the runtime and hdlif checks only shapes. `state`
+    returns the state in the format of `Session.step` and `Session.sequence`.
 
     Only one thread at a time may call a sequence. Different threads can use different sequences of one session.
     """
@@ -93,9 +93,9 @@ class Sequence:
 
     @property
     def sums(self) -> Floats:
-        """Return the sums of the outputs over all steps, or zeros if predictions do not use the mean output.
+        """Return the sum of the outputs over all steps so far, or zeros if predictions do not use the mean output.
 
-        The batch size must be 1. The sums restart after `resume`.
+        The batch size must be 1. After `resume`, the sum restarts at zero.
         """
         sums: Floats = np.frombuffer(self._parts[0].sums, np.float32).reshape(self._outputs)
         return sums

@@ -1,4 +1,4 @@
-"""Read files with time series, audio and tables as inputs of a deployed network."""
+"""Read time series, audio and tables from files, as inputs of a deployed network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +19,12 @@ from hdlif.runtime.files import Given, content_of
 def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
     """Yield the name and the normalised input [T, 1, C, 1, 1] of each time series in a file.
 
-    T varies if the network was trained on time series of different lengths.
+    T varies between time series if the network was trained on time series of different lengths.
 
     A file of sensor data contains one or several time series, with one row per step and one column per channel
     (`hdlif.inputs.series.parse_several`). Time series that are longer than the network's windows are cut into windows
     as in training. Rows after the last complete window are omitted. Time series are resampled if the training data were
-    resampled. An audio file provides one time series, or several time series if the network was trained on windows.
+    resampled. An audio file provides a single time series, or one per window if the network was trained on windows.
 
     Args:
         time_steps: T of the network.
@@ -83,10 +83,10 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
 
 
 def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
-    """Yield the location and the input [1, 1, C, 1, 1] of each row in a file with a table.
+    """Yield the location and the input [1, 1, C, 1, 1] of each row of a table file.
 
     Files may be .csv, .parquet, .npy or .npz. If both the file and the network have column names, columns are matched
-    by name, and other columns are ignored. Columns without names must be in the network's order.
+    by name, and other columns are ignored. If either has no column names, the columns must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

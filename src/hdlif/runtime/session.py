@@ -52,7 +52,7 @@ class Session:
     several Python threads are safe and run concurrently. After a fork, the child process can use the session with new
     threads.
 
-    A call from the main thread handles signals every 0.05 s. An exception in a signal handler, such as
+    During a call from the main thread, Python handles signals every 0.05 s. An exception in a signal handler, such as
     KeyboardInterrupt, ends the call, and the session remains usable.
 
     You usually load a model file with `Session("net.hdlif.safetensors")`. A graph works too:
@@ -106,8 +106,8 @@ class Session:
         Memory and operations are limited, because even a small model file may require terabytes of memory or hours of
         time. The constructor checks the limits for one image over the network's time steps, and each call checks the
         limits for the input. An operation is a product in a convolution or a linear layer, including products with
-        zero. To reflect run time, each entry of any other op counts as at least 8 operations, and each row of a map
-        counts as 512 operations. One core performs 10^9 to 10^11 operations per second.
+        zero. To reflect run time, any other op counts as at least 8 operations per entry, and each row of a map counts
+        as 512 operations. One core performs 10^9 to 10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.
@@ -156,7 +156,7 @@ class Session:
 
     @property
     def passes(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Return the kernels that run fused nodes, with the names of the nodes.
+        """Return each kernel that runs fused nodes, together with the names of these nodes.
 
         Each of the kernels "hd_lif", "parallel" and "lif" runs a single equation. The kernel "fire" runs HD-LIF or
         Parallel HD-LIF together with an affine op, an addition and a quantiser. "equation" runs any equation.
@@ -166,7 +166,7 @@ class Session:
 
     @property
     def weight_bytes(self) -> int:
-        """Return the size in bytes of the weights and per-step rows, which all calls share."""
+        """Return the size in bytes of the weights and of the parameters that vary per step, which all calls share."""
         return self._network.weight_bytes
 
     @property
@@ -206,7 +206,7 @@ class Session:
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
-        """Run a sequence, and return every value by name, [T, B, C, H, W] or [T, B, C], with codes as uint8."""
+        """Run a sequence, and return each node's value by name, [T, B, C, H, W] or [T, B, C]; codes are uint8."""
         x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]
@@ -219,7 +219,7 @@ class Session:
 
     @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
-        """Profile a run, and return the run time of each stage in seconds, by the name of the stage's first node.
+        """Profile a run, and return the seconds that each stage takes, keyed by the name of the stage's first node.
 
         A stage contains nodes that the runtime computes together, such as a convolution, an affine op and a neuron.
         """
@@ -279,7 +279,7 @@ class Session:
 
     @memory_errors_are_ours
     def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
-        """Start a sequence that keeps the state, which is the fastest way to run frame by frame.
+        """Start a sequence that keeps its state between calls, which is the fastest way to run frame by frame.
 
         Args:
             state: state with this batch size to continue from; None starts a new sequence.
@@ -313,7 +313,7 @@ class Session:
             )
 
     def check_batch(self, batch: int) -> None:
-        """Raise `LimitError` if one step that keeps every value for `batch` samples exceeds a limit."""
+        """Raise `LimitError` if one step for `batch` samples exceeds a limit while keeping every node's value."""
         self._check_limits(batch, 1, is_static=False, keeps_all=True, gives_state=True)
 
     @property
@@ -328,7 +328,7 @@ class Session:
 
     @property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the names of the state's entries except `t`, with their shapes without the batch axis."""
+        """Return the name and shape of each state entry except `t`; shapes omit the batch axis."""
         return dict(self._potential_shapes)
 
     @property
@@ -359,13 +359,13 @@ class Session:
             self._network.check(batch, steps, **call)
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
-        """Return the memory in bytes and the number of operations that a run takes."""
+        """Return how many bytes of memory and how many operations a run takes."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Add the network's name to errors and, if a limit is exceeded, the option that raises the limit."""
+        """Add the network's name to errors and, if a limit is exceeded, the command-line option that raises it."""
         try:
             yield
         except HdlifError as error:

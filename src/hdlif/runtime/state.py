@@ -27,12 +27,12 @@ INTERRUPTED.flags.writeable = False
 
 
 def is_integer(value: object) -> bool:
-    """Return whether a value is a Python or NumPy integer and not a boolean."""
+    """Return whether a value is a Python or NumPy integer; a boolean is not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    """Return the names of the state's entries in node order, with their shapes without the batch axis."""
+    """Return the name and shape of each state entry in node order; shapes omit the batch axis."""
     return {f"{node.name}.{state}": values[node.name].shape for node in graph.nodes for state in state_names(node)}
 
 
@@ -44,7 +44,7 @@ def check_frame(x: Array, shape: tuple[int, ...]) -> None:
 
 
 def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps: int) -> int:
-    """Return the number of steps of a run on `x`, float32 [K, B, *shape].
+    """Return the number of time steps in a run on `x`, float32 [K, B, *shape].
 
     Raises:
         ShapeError: `x` has another shape or type, or K is neither 1 nor `steps`.
@@ -99,8 +99,8 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
 def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Array, names: Iterable[str]) -> None:
     """Raise `StateError` unless the arrays of `out` can be written without changing other arrays.
 
-    An array of `out` must not share memory with another array of `out`, with `x`, or with a potential of another name
-    in `state`.
+    An array of `out` must not share memory with another array of `out`, with `x`, or with an entry of `state` that has
+    another name.
     """
     arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
     for _, where, array in arrays:
@@ -144,7 +144,7 @@ def _span(array: Array) -> tuple[int, int]:
 
 
 def _is_free_of_itself(array: Array) -> bool:
-    """Return whether no two entries of an array share memory."""
+    """Return whether all entries of an array have separate memory."""
     extent = array.itemsize
     for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
         if size > 1:
@@ -170,5 +170,5 @@ def channels_first(array: Array) -> Array:
 
 
 def channels_last(potentials: Mapping[str, Array]) -> list[Array]:
-    """Return potentials as contiguous channels-last arrays, without copies if possible."""
+    """Return potentials as contiguous channels-last arrays, without copying them if possible."""
     return [contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

@@ -1,4 +1,4 @@
-"""Predict on the windows of a stream of samples as early as possible."""
+"""Predict on each window of a stream of samples as early as possible."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -142,7 +142,7 @@ class Stream:
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """Run the next samples, and return all predictions that become available.
+        """Process the next samples, and return all predictions that become available.
 
         Args:
             samples: for time series, channels [C] or [N, C], any real numbers; for audio, [N], floats
@@ -198,7 +198,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """Run samples at the network's rate, and yield all predictions that become available."""
+        """Process samples that are at the network's rate, and yield all predictions that become available."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))
@@ -223,7 +223,7 @@ class Stream:
 
 
 def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
-    """Return the length of a window and the hop between windows in training, in samples.
+    """Return the length of a window and the hop between windows in training, both in samples.
 
     Raise `InputError` if the number of steps per window differs from the network's time steps.
     """
@@ -242,7 +242,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """Return the memory that an open window takes, in bytes."""
+    """Return how many bytes of memory an open window takes."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -311,7 +311,7 @@ class _Window:
         return taken
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
-        """Return the prediction for the window after the steps that have run."""
+        """Return the window's prediction, based on the steps that have run."""
         session = self._session
         answer = None
         if self.step:

@@ -32,7 +32,7 @@ _ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining"
 
 
 def describe(models: Sequence[str], *, streams: bool) -> dict[str, Any]:
-    """Return the content of openapi.json, with error responses, content types and model names added."""
+    """Return the OpenAPI description: openapi.json plus the error responses, content types and model names."""
     document: dict[str, Any] = json.loads(files("hdlif.serve").joinpath("openapi.json").read_bytes())
     components = document["components"]
     components["parameters"]["model"]["schema"]["enum"] = list(models)
@@ -102,7 +102,7 @@ class App:
             self.metrics.add_gauge(name, what, value)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count a request and respond, with a JSON error if the request is rejected."""
+        """Count a request and respond to it; if it is rejected, respond with a JSON error."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
@@ -279,7 +279,7 @@ def create_app(artefacts: Mapping[str, Path], settings: Settings | None = None) 
 
 @dataclass(frozen=True)
 class _Path:
-    """The handlers for a path, by HTTP method."""
+    """The handlers for one path, keyed by HTTP method."""
 
     template: str
     handlers: Mapping[str, Handler]

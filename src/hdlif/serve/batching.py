@@ -1,4 +1,4 @@
-"""Run jobs that arrive at about the same time as one batch."""
+"""Combine jobs that arrive at about the same time into one batch, and run the batch."""
 
 import asyncio
 from collections import deque
@@ -22,7 +22,7 @@ class _Waiting(Generic[Job, Result]):
 
 
 class Batcher(Generic[Job, Result]):
-    """A queue that runs jobs in batches, collecting jobs for up to `budget` seconds or a total weight of `most`.
+    """A queue that collects jobs into batches for up to `budget` seconds or up to a total weight of `most`.
 
     Jobs start in order of arrival, and only jobs with the same key run together. While all runners are busy, jobs wait
     in the queue.
@@ -79,7 +79,7 @@ class Batcher(Generic[Job, Result]):
             task.add_done_callback(self._running.discard)
 
     def _take(self) -> list[_Waiting[Job, Result]]:
-        """Remove and return the next batch, consisting of the first waiting job and later jobs with the same key."""
+        """Remove and return the next batch: the first waiting job and later jobs with the same key."""
         key, weight = self._queue[0].key, 0
         taken: list[_Waiting[Job, Result]] = []
         left: deque[_Waiting[Job, Result]] = deque()

@@ -1,4 +1,4 @@
-"""Read arrays from JSON with nested lists of numbers, or with rows whose keys are column names."""
+"""Read arrays from JSON: nested lists of numbers, or rows as objects whose keys are the column names."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
 
 
 def reading_bytes(content: bytes) -> int:
-    """Return the maximum memory in bytes that reading JSON text takes in addition to the text itself."""
+    """Return the maximum number of bytes of memory that reading JSON text takes in addition to the text itself."""
     return (
         len(content)
         + _NUMBER_BYTES * (content.count(b",") + 1)
@@ -74,7 +74,7 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether nested lists contain only numbers.
 
-    NumPy would convert a list that contains text to an array in which each entry takes as much memory as the longest
+    If a list contained text, NumPy would convert it to an array in which each entry takes as much memory as the longest
     text.
     """
     kinds = set(map(type, values))

@@ -19,7 +19,7 @@ _METHODS = ("GET", "POST", "DELETE")
 
 
 class Metrics:
-    """Counters and histograms in a separate registry, so one process can run several servers."""
+    """The counters and histograms of one server, in a registry of their own, so one process can run several servers."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -44,11 +44,11 @@ class Metrics:
         self.connections_cut = counter("connections_cut", "Connections closed by the server.", "reason")
 
     def add_gauge(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Add a gauge that calls `value` at each collection."""
+        """Add a gauge that calls `value` each time metrics are collected."""
         Gauge(f"hdlif_{name}", what, registry=self.registry).set_function(value)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request. Unusual methods are counted together, because clients can send any method name."""
+        """Count a request. Unusual HTTP methods are counted together, because clients can send any method name."""
         self._requests.labels(method if method in _METHODS else "other", route, status).inc()
         self._seconds.labels(route).observe(seconds)
 

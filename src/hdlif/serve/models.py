@@ -1,4 +1,4 @@
-"""Load the networks of a server, run them in batches, and reload their model files."""
+"""Load a server's networks, run their inputs in batches, and reload their model files."""
 
 import asyncio
 import weakref
@@ -74,7 +74,7 @@ class Network:
 
     @property
     def held_bytes(self) -> int:
-        """Return the memory of the network in bytes, excluding streams."""
+        """Return how many bytes of memory the network takes, excluding streams."""
         return self.session.weight_bytes + self.session.working_bytes + OVERHEAD_BYTES
 
     async def predict(self, x: Floats, placed: Sequence[Placed | None] = ()) -> list[Answer | None]:
@@ -137,7 +137,7 @@ class Network:
 
 
 def _run(session: Session, confidence: float | None, batch: Sequence[Floats]) -> Sequence[Floats | Early | Exception]:
-    """Return the outputs of each job, bit-identical to the outputs when the job runs alone."""
+    """Return the outputs of each job; they are bit-identical to the outputs of a job that runs alone."""
     x, ends = np.concatenate(batch, axis=1) if len(batch) > 1 else batch[0], np.cumsum([x.shape[1] for x in batch])[:-1]
     try:
         if confidence is not None:
@@ -192,7 +192,7 @@ class Models:
 
     @property
     def old_bytes(self) -> int:
-        """Return the memory in bytes of all replaced networks that are still in use."""
+        """Return how many bytes of memory the replaced networks that are still in use take."""
         return sum(network.held_bytes for network in self.old)
 
     async def reload(self, name: str) -> bool:
@@ -233,7 +233,7 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Return the paths of model files by client-visible name. The default name is the file name without suffix.
+    """Return the path of each model file by the name that clients use, by default the filename without its suffix.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}

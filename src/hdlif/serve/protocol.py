@@ -1,8 +1,8 @@
 """Add deadlines and JSON errors to uvicorn's HTTP/1.1 protocol.
 
 uvicorn and h11 limit the size of headers and close idle connections after a response. However, uvicorn has no deadline
-for slow requests or unread responses, and no limit on open connections. In one iteration of the event loop, h11 parses
-all received data, which takes a second for 256 KiB of one-byte chunks.
+for slow requests or unread responses, and no limit on open connections. In addition, h11 parses all received data in
+one iteration of the event loop, which takes a second for 256 KiB of one-byte chunks.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _HEADER_READ, _CHUNKED_READ, _BODY_READ = 2**12, 2**10, 2**16
 
 
 class Protocol(H11Protocol, asyncio.BufferedProtocol):
-    """A connection that imposes time limits on the client."""
+    """A connection with time limits within which a client must send requests and read responses."""
 
     settings: Settings
     metrics: Metrics

@@ -5,8 +5,8 @@
 In a configuration file, values in `args` may be numbers or lists.
 
 Each replica runs the application of `hdlif serve` with a copy of the networks. Streams require a single replica,
-because a stream exists in one process but Ray sends requests to any replica. Ray's proxy limits connections and slow
-clients. This module requires the extra hdlif[ray].
+because each stream exists in only one process, but Ray may send a request to any replica. Ray's proxy limits
+connections and slow clients. This module requires the extra hdlif[ray].
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ def build(arguments: dict[str, Any]) -> Any:
 
 
 def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
-    """Check an application's arguments (strings on Ray's command line, and typed values in configuration files).
+    """Check an application's arguments: strings from Ray's command line, or typed values from a configuration file.
 
     Args:
         arguments: `artefacts`, a list of paths or NAME=PATH that exist on every node, or one string with commas;
@@ -101,7 +101,7 @@ def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
 
 
 def _read_number(name: str, value: Any) -> Any:
-    """Convert a string to a number, and return other values unchanged for `Settings` to check."""
+    """Convert a string to a number; return any other value unchanged, because `Settings` checks it."""
     if not isinstance(value, str):
         return value
     if name.endswith("_bytes"):

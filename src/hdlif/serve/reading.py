@@ -109,7 +109,7 @@ async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
 
 
 def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
-    """Return the maximum memory in bytes that converting a body to inputs takes, in addition to the body itself.
+    """Return the maximum number of bytes of memory that converting a body to inputs takes, besides the body itself.
 
     Args:
         sound: the sound record of the network, if it takes audio.
@@ -155,7 +155,7 @@ def as_file(
 
 
 class _Patience:
-    """A check for whether the client has disconnected or the time for reading a body has run out.
+    """A check of whether reading must stop because the client has disconnected or the time for it has run out.
 
     Attributes:
         gone: whether the client has disconnected.
@@ -266,7 +266,7 @@ class Reader:
 
 
 def _answer_bytes(network: Network, steps: int, placed: Placed | None = None) -> int:
-    """Return the memory in bytes that a response for `steps` steps takes."""
+    """Return how many bytes of memory a response for `steps` steps takes."""
     session = network.session
     if session.task.kind in MAP_TASKS:
         size = (placed or Placed.whole(session.input)).size

@@ -94,7 +94,7 @@ _CODES: tuple[tuple[type[HdlifError], str], ...] = (
 
 
 def refuse(error: BaseException) -> Refusal:
-    """Return the response for an error. Server errors are logged, but clients do not receive any details."""
+    """Return the response for an error. Server errors are logged, but clients receive no details of them."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, asyncio.CancelledError):

@@ -89,7 +89,7 @@ def serve(
 
 
 def end_process(code: int) -> None:
-    """Exit the process if a network is still running, because the interpreter would otherwise wait for it."""
+    """Exit the process if a network is still running, because the interpreter would otherwise wait for the network."""
     end = time.monotonic() + _JOIN_SECONDS
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
     for thread in threads:
@@ -210,7 +210,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _allow_files(count: int) -> None:
-    """Raise the limit on open files to `count`, or to the machine's maximum if that is lower."""
+    """Raise the limit on open files to `count`, or to the machine's maximum if `count` is above it."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""Streams are sequences that continue across requests, with limits on number, memory and idle time."""
+"""Streams: sequences that continue across requests, with limits on their number, memory and idle time."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ MOST_IN_LINE = 64
 
 
 class Stream:
-    """An open sequence of a network, with the number of requests that use the sequence."""
+    """An open sequence of a network, with a count of the requests that are using it."""
 
     def __init__(self, id: str, network: Network, sequence: GoingOn) -> None:
         self.id, self.network, self.sequence = id, network, sequence
@@ -77,7 +77,7 @@ class Streams:
 
     @contextmanager
     def use(self, id: str) -> Iterator[Stream]:
-        """Keep a stream open while a request for the stream arrives.
+        """Keep a stream open while a request is using it.
 
         Raises:
             Refusal: there is no such stream.
@@ -97,7 +97,7 @@ class Streams:
 
     @asynccontextmanager
     async def turn(self, id: str) -> AsyncIterator[Stream]:
-        """Lock a stream for one request, while other requests wait in order of arrival.
+        """Lock a stream for one request; other requests for it wait in order of arrival.
 
         Raises:
             Refusal: there is no such stream, or too many requests are waiting.

@@ -1,4 +1,4 @@
-"""Training: the loop and its callbacks, optimisers, checkpoints, evaluation, and batch-norm statistics."""
+"""Train networks: the training loop, callbacks, optimisers, checkpoints, evaluation and batch-norm statistics."""
 
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import ActivityPenalty

@@ -1,4 +1,4 @@
-"""The device, precision and distributed setup of a training run."""
+"""The device, the precision and the distributed setup of a training run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """The device, the precision and the distributed process with which networks run.
+    """The device and precision in which networks run, and the distributed setup of their processes.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size
@@ -56,7 +56,7 @@ class Accelerator:
         self.precision, self.scaler = precision, scaler
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device and return the model, wrapped in DDP if there are several ranks."""
+        """Move a model to the device and return it, wrapped in DDP if there are several ranks."""
         model.to(self.device, torch.float64 if self.precision == "64-true" else None)
         if self.world_size == 1:
             return model
@@ -80,11 +80,11 @@ class Accelerator:
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Back-propagate a loss, scaled if there is a scaler, and accumulate the gradients."""
+        """Back-propagate a loss, which is scaled first if there is a scaler, and accumulate the gradients."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def without_averaging(self, wrapped: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:
-        """Return a context in which backward passes do not average gradients over ranks."""
+        """Return a context in which backward passes do not average their gradients over ranks."""
         return wrapped.no_sync() if enabled and isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:

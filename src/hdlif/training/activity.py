@@ -1,7 +1,7 @@
-"""Penalties on spike activity, which reduce compute, energy and time at some cost in accuracy.
+"""Penalties on spike activity. They reduce compute, energy and run time at some cost in accuracy.
 
-A penalty covers the time steps that have an autograd graph. The count H(s) of a spike s >= 0, which is 1 if s > 0 and
-otherwise 0, has no useful derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences the
+A penalty covers the time steps that have an autograd graph. Spikes s >= 0 are counted with H(s), which is 1 for s > 0
+and otherwise 0. H has no useful derivative, so training uses the triangle (1 - s)+ as its derivative and silences the
 smallest spikes first. Silent neurons receive no gradient.
 """
 
@@ -22,13 +22,13 @@ Seen = Mapping[str, list[Tensor]]
 
 
 class Penalty(Protocol):
-    """A penalty term of the loss, computed from measures of the layers."""
+    """A penalty term of the loss, computed from a measure of each layer's activity."""
 
     watches: ClassVar[tuple[type[nn.Module], ...]]
     """Types of layers to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return batch means for one pass through a layer, without keeping feature maps in memory."""
+        """Return a layer's measures, averaged over the batch of one pass, without keeping feature maps in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
         """Return the penalty."""
@@ -36,7 +36,7 @@ class Penalty(Protocol):
 
 @dataclass(frozen=True)
 class Surplus:
-    """The penalty weight·(mean spike), summed over layers, which reduces all spikes equally."""
+    """The penalty weight·(mean spike), summed over layers, which pushes all spikes down equally."""
 
     weight: float
 
@@ -87,7 +87,7 @@ class Budget:
     """The penalty weight·(SOPs/budget - 1)+, with the synaptic operations (SOPs) per image summed over T steps.
 
     For body layers, SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (fraction of non-zero weights).
-    A budget is a number for the network, or a mapping from layer names to numbers.
+    A budget is one number for the whole network, or a mapping from layer names to numbers.
     """
 
     sops: float | Mapping[str, float]
@@ -153,7 +153,7 @@ def count(spikes: Tensor) -> Tensor:
 
 
 class Watch:
-    """A recorder for a penalty's measures during forward passes that build an autograd graph.
+    """A recorder of a penalty's measures during forward passes that build an autograd graph.
 
     `nn.carrying` passes `measures` along with the steps of each forward pass.
 
@@ -192,7 +192,7 @@ class Watch:
 
 
 def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
-    """Replace the values of this rank's measures with the whole batch's values, but keep this rank's gradients."""
+    """Give this rank's measures the values of the whole batch, but keep this rank's gradients."""
     measures = [measure for passes in seen.values() for measure in passes]
     if not measures:
         return seen

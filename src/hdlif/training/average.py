@@ -19,7 +19,7 @@ class Average:
     """The average w̄ <- d·w̄ + (1 - d)·w of all parameters, computed after each optimiser update n = 1, 2, ....
 
     The factor d = min(decay, n/(n + 9)) is small at the start, so the initial weights quickly lose their influence.
-    Batch-norm statistics are not averaged but re-estimated with w̄ (`training.reestimate`).
+    Batch-norm statistics are not averaged. They are re-estimated with the weights w̄ (`training.reestimate`).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -37,7 +37,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Use the averaged weights in the model inside the context and restore the model's own weights afterwards."""
+        """Give the model the averaged weights inside the context, and restore its own weights afterwards."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._fill(self._values)
         try:
@@ -46,7 +46,7 @@ class Average:
             self._fill(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of updates, and the average of each parameter as average.NAME."""
+        """Return the number of updates, and the average of each parameter under the key average.NAME."""
         return {"updates": self.updates} | {_PREFIX + name: value for name, value in self._values.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ class _Bar(Progress):
 
 
 def is_screen(console: Console) -> bool:
-    """Return whether a line written to the console can be redrawn."""
+    """Return whether the console can redraw a line after it was written."""
     return console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
 
 

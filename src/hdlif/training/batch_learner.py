@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch, with counters and signals that are shared among ranks."""
+"""Update the network from one batch at a time, and share counters and signals among ranks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BatchLearner:
     _answers: int = 0
 
     def learn(self, x: Tensor, target: Tensor) -> None:
-        """Train on a batch that is on the device, and advance the counters."""
+        """Train on a batch that is already on the device, and advance the counters."""
         counters = self.training.counters
         batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()
@@ -46,7 +46,7 @@ class BatchLearner:
         counters.step += 1
 
     def prepared(self, x: Tensor, target: Tensor) -> Batch:
-        """Return the batch as changed by the callbacks."""
+        """Return the batch after all callbacks have had the chance to replace it."""
         batch = Batch(x, target, target)
         for callback in self.training.callbacks:
             batch = callback.on_batch_start(self.training, batch) or batch
@@ -57,7 +57,7 @@ class BatchLearner:
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
-        """Determine for all ranks together whether a signal has arrived and whether a checkpoint is due."""
+        """Find out for all ranks whether any rank has received a signal and whether a checkpoint is due."""
         ranks = self.training.ranks
         self.signal = ranks.highest(self.training.pending.number or 0)
         self.is_checkpoint_due = bool(ranks.highest(self._is_due()))
@@ -98,7 +98,7 @@ class BatchLearner:
         return losses
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
-        """Return a function that averages an update's loss over ranks and exchanges counts and signals."""
+        """Return a function that averages an update's loss over ranks, and exchanges counts and signals among them."""
         ranks = self.training.ranks
 
         def agree(loss: float) -> float:
@@ -122,7 +122,7 @@ class BatchLearner:
         self.training.counters.answers += self._answers
 
     def _explain(self, loss: float, batch: Batch, plan: Plan, before: Carry | None) -> str:
-        """Run the batch again without learning and describe the first value that is not finite.
+        """Run the batch again without updating the network, and describe the first non-finite value.
 
         Args:
             before: state of the streams before the batch; None for independent samples.

@@ -1,4 +1,4 @@
-"""The callback interface: hooks into a training run, and the attributes that hooks may read and change.
+"""The callback interface: the hooks into a training run, and the attributes that hooks may read and change.
 
 A checkpoint stores the callbacks' plain values in the record under "callbacks", and their tensors as
 callbacks.NAME.KEY.
@@ -71,13 +71,13 @@ class Training(Protocol):
         """Return a context in which torch computes in the training precision."""
 
     def log(self, event: str, **values: object) -> None:
-        """Send an event to `on_log` of every callback."""
+        """Call `on_log` of every callback with an event."""
 
     def say(self, line: str, *, warning: bool = False) -> None:
-        """Show a line to the user and send the line as the event "message"."""
+        """Show a line to the user, and send it to the callbacks as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
-        """Return 63 random bits for the current batch and rank; a resumed run gets the same bits."""
+        """Return a seed of 63 random bits for the current batch and rank; a resumed run gets the same seed."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the content of a checkpoint: tensors, and a record of plain values."""
@@ -86,8 +86,8 @@ class Training(Protocol):
 class Callback:
     """Base class for callbacks. By default, every method does nothing.
 
-    A training run calls its callbacks in order, on every rank. To resume exactly, put all state into `state_dict` and
-    draw random numbers with `training.seed_for(purpose)`.
+    A training run calls its callbacks in order, on every rank. To make a callback resume exactly, return all of its
+    state from `state_dict` and seed its random numbers with `training.seed_for(purpose)`.
 
     >>> import hdlif, torch
     >>> from torch import nn
@@ -112,13 +112,13 @@ class Callback:
         """Called before each batch. Return a batch that replaces `batch`, or None to keep `batch`."""
 
     def on_update_end(self, training: Training) -> None:
-        """Called after each optimiser step; a batch may have several steps, or share a step with other batches."""
+        """Called after each optimiser step; a batch may take several steps, or share one step with other batches."""
 
     def on_batch_end(self, training: Training) -> None:
         """Called after each batch, once the counters include it."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
-        """Return a context for each validation, which may change the network, for example to use averaged weights."""
+        """Return a context for each validation; it may change the network, for example to use averaged weights."""
         return nullcontext()
 
     def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
@@ -144,11 +144,11 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state when a run resumes; `state` is {} if the checkpoint contains no state for this callback."""
+        """Restore the state when a run resumes; `state` is {} if the checkpoint contains none for this callback."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the plain values from the states of all callbacks.
+    """Return the tensors and the plain values of all callbacks' states.
 
     Raises:
         TrainingError: a callback's state contains something other than tensors and JSON values.
@@ -182,7 +182,7 @@ def load_callback_states(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Yield each callback with its class name, or with "NAME 2" for a second callback of the same class."""
+    """Yield each callback with a unique name: its class name, or "NAME 2" for a second callback of the same class."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__

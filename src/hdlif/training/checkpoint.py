@@ -1,9 +1,9 @@
 """Checkpoints: safetensors files with one metadata key, "hdlif", which contains a record as canonical JSON.
 
-A single metadata key makes files reproducible, because safetensors writes several keys in random order. Each file is
+With a single metadata key, files are reproducible; safetensors writes several keys in random order. Each file is
 flushed to disk under a temporary name and then renamed, so no incomplete file ever has a checkpoint's name. The
-"digest" in the record reveals bytes that changed on disk. The digest is not a signature, because anyone who writes a
-file can also write a digest. Everything read from a checkpoint is therefore treated as untrusted.
+"digest" in the record reveals whether bytes have changed on disk. It is not a signature, because anyone who changes a
+file can also write a matching digest. Everything read from a checkpoint is therefore treated as untrusted.
 """
 
 import errno
@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _record_of(text: str, path: Path) -> dict[str, Any]:
-    """Parse a record; only JSON as written by hdlif is accepted, with finite numbers, text and shallow nesting."""
+    """Parse a record, and reject JSON that hdlif does not write, such as NaN or deep nesting."""
 
     def no_number(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON number")
@@ -156,7 +156,7 @@ def load_model(
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` with the differing fields if the checkpoint at `path` has another recipe."""
+    """Raise `CheckpointError`, which lists the differing fields, if the checkpoint at `path` has another recipe."""
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: contains no recipe; the file is damaged; train again without resuming")
@@ -173,7 +173,7 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
 
 
 def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return the differences between two recipes; omit properties found in the data if other fields differ."""
+    """Return the differences between two recipes; if other fields differ, omit those that hdlif found in the data."""
     differences = recipe_differences(one, other)
     return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
 
@@ -195,9 +195,9 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the training state: each parameter as model.NAME, and the optimiser's state for each parameter.
+    """Return the training state: each parameter under the key model.NAME, and the optimiser's state for it.
 
-    Momentum is stored as optimizer.NAME, and any other state as optimizer:KEY.NAME.
+    The key of its momentum is optimizer.NAME, and the key of any other state is optimizer:KEY.NAME.
 
     Raises:
         TrainingError: an optimiser state is neither a tensor of the parameter's shape nor a single number.
@@ -214,7 +214,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore a training state from the `training_tensors` read from `path`.
+    """Restore a training state from tensors in the format of `training_tensors`, which were read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.
@@ -245,7 +245,7 @@ def restore_training(
 
 
 def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, parameter: Tensor) -> str:
-    """Return a state's name in checkpoints, or raise `TrainingError` if checkpoints cannot store the state."""
+    """Return the name of an optimiser state in checkpoints, or raise `TrainingError` if they cannot store it."""
     seen = None
     if not isinstance(key, str) or not key.isidentifier():
         seen = "under a name that is not an identifier"

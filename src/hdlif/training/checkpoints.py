@@ -1,4 +1,4 @@
-"""The checkpoints in a run folder: the state to resume from, and saved networks."""
+"""The checkpoints in a run folder: the state from which a run resumes, and saved networks."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _EPOCH = re.compile(re.escape(run_folder.EPOCH).replace(r"\{\}", "[0-9]+"))
 
 @dataclass(frozen=True)
 class SavedState:
-    """An undamaged checkpoint; `damage` is the error from loading a newer checkpoint, or None."""
+    """An undamaged checkpoint; `damage` is the error that occurred when loading a newer checkpoint, if any."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -34,7 +34,7 @@ class SavedState:
 
 
 def newest_whole(newer: Path, older: Path) -> SavedState:
-    """Return `newer`, or `older` if `newer` is damaged or missing.
+    """Load the checkpoint `newer`, or load `older` if `newer` is damaged or missing.
 
     A damaged `newer` is renamed to damaged.safetensors, so that it never replaces `older`.
 
@@ -82,7 +82,7 @@ class RunFiles:
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
-        """Return the state to resume from; without a state or without `resume`, clear the folder and return None.
+        """Return the state to resume from; if there is none or `resume` is False, clear the folder and return None.
 
         Args:
             recipe: the recipe with which the resumed training run was started.
@@ -140,7 +140,7 @@ class RunFiles:
             ) from error
 
     def left(self) -> list[Path]:
-        """Return the existing files of a training run."""
+        """Return those files of a training run that exist."""
         return [path for path in self._all() if os.path.lexists(path)]
 
     def clear(self) -> None:
@@ -205,14 +205,14 @@ class Checkpoints(Callback):
         return ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
 
     def is_due(self) -> bool:
-        """Return whether `every` seconds have passed since the first call, or since the last checkpoint."""
+        """Return whether `every` seconds have passed since the last checkpoint or, if there is none, the first call."""
         now = time.monotonic()
         # Count from the first batch, because callbacks take time to start.
         self._saved = now if self._saved is None else self._saved
         return now - self._saved >= self.every
 
     def save(self, training: Training) -> None:
-        """Write last.safetensors, unless a weight is NaN or infinite; the earlier file becomes previous.safetensors."""
+        """Write last.safetensors and keep the earlier file as previous.safetensors; raise if a weight is not finite."""
         training.ranks.led(lambda: self._save(training))
 
     def _save(self, training: Training) -> None:

@@ -90,7 +90,7 @@ def _check_model(model: object) -> None:
 
 
 def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
-    """Raise `InputError` unless a network produces the task's outputs for a sample [T or 1, 1, ...]."""
+    """Raise `InputError` unless a network's outputs for a sample [T or 1, 1, ...] have the form that the task needs."""
     with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
         given = network(x[:1], steps=range(1))
     outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
@@ -111,7 +111,7 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
     """Return the samples given to `Trainer.fit`, or raise an error if they are invalid or do not fit the task.
 
-    The validation samples may be empty.
+    There may be no validation samples.
     """
     samples = as_samples(given, name)
     if not len(samples):

@@ -1,7 +1,7 @@
 """Evaluate a network on a data set, and re-estimate batch-norm statistics over all time steps.
 
-With a rule that stops at a random step, batch norm processes fewer late steps, so the running statistics are biased
-towards early steps. Re-estimated statistics weight all time steps equally.
+If a rule stops at a random step, batch norm processes fewer late steps than early steps. The running statistics are
+then biased towards early steps. Re-estimated statistics weight all time steps equally.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ def evaluate(
     each: Each | None = None,
     device: torch.device | None = None,
 ) -> Evaluation:
-    """Evaluate every sample over all steps, and compute the task's metrics; module modes are restored afterwards.
+    """Evaluate every sample over all steps, and compute the task's metrics; afterwards, restore each module's mode.
 
     >>> import torch
     >>> from torch import nn
@@ -62,7 +62,7 @@ def evaluate(
 def answered(
     model: nn.Module, batches: Batches, *, time_steps: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield each batch's outputs [T, B, n] in eval mode, with its target.
+    """Yield the outputs [T, B, n], computed in eval mode, and the target of each batch.
 
     Args:
         model, batches, device: as in `evaluate`.
@@ -77,10 +77,10 @@ def answered(
 
 
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
-    """Replace the statistics of every `BatchNorm2d` and `MemBN` in place with their means over batches and T steps.
+    """Replace the statistics of every `BatchNorm2d` and `MemBN` with means over all batches and T steps, in place.
 
-    During re-estimation, batch norms use batch statistics, as in training; all other modules are in eval mode. All
-    images have the same weight if all batches have the same size.
+    During re-estimation, batch norms use batch statistics, as in training, while all other modules are in eval mode.
+    All images have the same weight if all batches have the same size.
 
     >>> import torch
     >>> from hdlif.models import resnet

@@ -58,7 +58,7 @@ class InnerTraining(Training, Protocol):
     streams: Streams | None
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
-        """Return a random generator seeded with a purpose and an index."""
+        """Return a random generator whose seed depends on a purpose and an index."""
 
     def fail(self, message: str) -> NoReturn:
         """Raise `TrainingError`."""

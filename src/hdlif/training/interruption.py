@@ -1,4 +1,4 @@
-"""Delay Ctrl-C and SIGTERM until the training state is complete."""
+"""Delay the effect of Ctrl-C and SIGTERM until the training state is complete."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Interrupted(BaseException):
-    """The exception that stops training after a signal; only `Pending.check` raises `Interrupted`."""
+    """The exception that stops training after a signal; only `Pending.check` raises it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -23,7 +23,7 @@ class Interrupted(BaseException):
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """Return `consequence` with the point where training stopped (an argument or, for SystemExit, a note)."""
+        """Return `consequence` with `place`, where training stopped, as its argument or, for SystemExit, as a note."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence
@@ -34,7 +34,7 @@ class Interrupted(BaseException):
 class Pending:
     """A received signal that has not been handled yet, if any.
 
-    `highest` returns the largest signal number of all ranks, so a signal to one rank stops all ranks at the same
+    `highest` returns the largest signal number among all ranks, so a signal to one rank stops every rank at the same
     `check`.
     """
 
@@ -48,7 +48,7 @@ class Pending:
             raise Interrupted(number)
 
     def between(self, items: Iterable[_T]) -> Iterator[_T]:
-        """Yield each item of `items` after a `check` for signals."""
+        """Yield the items one by one, with a `check` for signals before each."""
         for item in items:
             self.check()
             yield item
@@ -56,7 +56,7 @@ class Pending:
 
 @contextmanager
 def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> Iterator[Pending]:
-    """Delay SIGINT and SIGTERM inside the context; a second signal acts immediately.
+    """Delay SIGINT and SIGTERM inside the context; a second signal takes effect immediately.
 
     A pending signal takes effect at the end of the context. Ignored signals stay ignored. Outside the main thread, the
     context does nothing, because Python delivers signals only to the main thread.

@@ -1,9 +1,9 @@
-"""The training loop, which handles the optimiser, precision and device; learning rules handle the time steps.
+"""The training loop, which handles the optimiser, the precision and the device; learning rules handle time steps.
 
-Random numbers depend only on the seed and a counter. The counter is the epoch for data order, the step for dropout and
-mixup, and the update for a rule's plan. Counters, weights, momenta and callback state are therefore the complete state
-of a run. A run that is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams,
-checkpoints also contain the streams' state (`training.streaming`).
+Random numbers depend only on the seed and a counter. The counter is the epoch number for the data order, the step
+number for dropout and mixup, and the update number for a rule's plan. Counters, weights, momenta and callback state are
+therefore the complete state of a run. A run that is stopped and resumed writes the same bytes as an uninterrupted run.
+In training on streams, checkpoints also contain the streams' state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from hdlif.training.validation import Validation
 
 @dataclass
 class TrainingLoop:
-    """A training run in progress, with the interface `callback.Training` for callbacks.
+    """A training run in progress; callbacks access it through the interface `callback.Training`.
 
     Args:
         trainer: the settings.
@@ -174,7 +174,7 @@ class TrainingLoop:
         self.log("message", line=line, warning=warning)
 
     def seed_for(self, purpose: str) -> int:
-        """Return a 63-bit seed for the current batch, which differs between ranks."""
+        """Return a 63-bit seed for the current batch; each rank gets a different seed."""
         return derived_seed(self.trainer.seed, self.ranks.seed_name(purpose), self.counters.step)
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
@@ -228,7 +228,7 @@ class TrainingLoop:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Set the given or resumed number of threads, or choose a number; log and print a measured number."""
+        """Set the number of threads that was given or resumed, or choose one; if it was measured, log and print it."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:
@@ -248,7 +248,7 @@ class TrainingLoop:
         return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
-        """Return a function that runs update `i` on an uncompiled copy of the network, always with the first batch."""
+        """Return a function that runs update `i` on an uncompiled copy of the network, always on the first batch."""
         config = self.config
         memo: dict[int, Any] = {}
         model = copy.deepcopy(self.model, memo).train()
@@ -281,7 +281,7 @@ class TrainingLoop:
         return update
 
     def _adapt_surrogates(self) -> None:
-        """Adapt the temperature of all Dspike surrogates, if any, on the epoch's first batch."""
+        """Adapt the temperature of the Dspike surrogates, if any, using the epoch's first batch."""
         if not dspikes(self.model):
             return
         (share,) = self.ranks.shares(self._order(self.counters.epoch)[:1])
@@ -329,7 +329,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Stop for a signal or write a due checkpoint between two batches, as agreed among all ranks."""
+        """Between two batches, stop for a signal or write a checkpoint if it is due; all ranks do the same."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:
@@ -339,7 +339,7 @@ class TrainingLoop:
                 one.save(self)
 
     def fail(self, message: str) -> NoReturn:
-        """End training on all ranks; the first rank raises the error and reports the state to resume from."""
+        """End training on all ranks; the first rank raises an error that describes the state to resume from."""
         kept = self.checkpoints[0].files.kept() if self.checkpoints else "no checkpoints are written"
         raise TrainingError(f"{message}; {kept}") if self.ranks.first else SystemExit(0)
 

@@ -26,10 +26,10 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 
 
 class Log(Callback):
-    """A callback that writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
+    """A callback that, on rank 0, writes events to OUT/metrics.jsonl and their numeric values to OUT/tensorboard.
 
     metrics.jsonl is authoritative. A resumed run truncates metrics.jsonl to its length at the checkpoint and rewrites
-    OUT/tensorboard from metrics.jsonl. Even after the process is killed, metrics.jsonl therefore contains each step
+    OUT/tensorboard from metrics.jsonl. Even if the process was killed, metrics.jsonl therefore contains each step
     exactly once.
 
     List a `Checkpoints` callback for the same folder before `Log`, because `Checkpoints` clears the folder.
@@ -120,7 +120,7 @@ class Log(Callback):
         return {"bytes": self._length()}
 
     def _length(self) -> int:
-        """Flush metrics.jsonl to the disk and return the file's length."""
+        """Flush metrics.jsonl to disk, and return its length in bytes."""
         with self._written():
             os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
@@ -140,7 +140,7 @@ class Log(Callback):
 
 
 def _events(path: Path, length: int) -> list[dict[str, Any]]:
-    """Return the events in a log's first `length` bytes. Raise `ValueError` for an event that `Log` did not write."""
+    """Return the events in a log's first `length` bytes, or raise `ValueError` if `Log` did not write one of them."""
     with path.open("rb") as file:
         lines = file.read(length).splitlines()
     events = []
@@ -188,7 +188,7 @@ def tell(bar: Progress, line: str) -> None:
 
 
 def note(bar: Progress, line: str) -> None:
-    """Print a bar's result as a line if the bar is enabled but standard error is not a terminal.
+    """Print a line in place of a bar that is enabled but not drawn because standard error is not a terminal.
 
     Args:
         bar: a bar from `progress_bar`.

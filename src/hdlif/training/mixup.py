@@ -1,4 +1,4 @@
-"""Mixup and CutMix from timm, as a function of a seed."""
+"""timm's Mixup and CutMix, with randomness that depends only on a seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from hdlif.training.callback import Batch, Callback, Training
 
 
 class Mix:
-    """Mixup and CutMix, which mix samples i and B - 1 - i of a batch, and their labels.
+    """Mixup and CutMix, which mix samples i and j = B - 1 - i of a batch and their labels.
 
     Mixup computes ρ·x_i + (1 - ρ)·x_j, where ρ is the fraction of x_i in the target (Zhang et al., ICLR 2018). CutMix
-    pastes a rectangle of x_j into x_i (Yun et al., ICCV 2019). One random draw applies to all samples of the batch and
-    all of their frames.
+    pastes a rectangle of x_j into x_i (Yun et al., ICCV 2019). One random draw determines the mix for all samples of
+    the batch and for all of their frames.
 
     >>> from hdlif.training import Mix, Mixing
     >>> mixing = Mixing(Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5))
@@ -38,7 +38,7 @@ class Mix:
         )
 
     def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return the mixed `x` and the fraction of each label in the targets [B, classes]; B must be even.
+        """Return the mixed `x`, and targets [B, classes] that contain the fraction of each label; B must be even.
 
         Args:
             x: [T or 1, B, C, ...], not modified.

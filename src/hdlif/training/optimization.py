@@ -1,4 +1,4 @@
-"""Optimisers and learning rates, from the user or from the config."""
+"""Optimisers and learning-rate schedules, given by the user or made from the config."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | S
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters with and without weight decay, each group in the model's order.
+    """Return the parameters with weight decay and those without, each group in the model's order.
 
-    Vectors, scalars and per-step parameters have no weight decay, because decay would pull λ and θ to the middle of
-    their ranges.
+    Vectors, scalars and per-step parameters have no weight decay, because it would pull λ and θ to the middle of their
+    ranges.
     """
     per_step = set(map(id, step_parameters(model)))
     decayed: list[nn.Parameter] = []
@@ -50,7 +50,7 @@ def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def sgd(model: nn.Module, *, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """Return SGD over `parameter_groups` with Nesterov momentum, or plain SGD if `momentum` is 0.
+    """Return an SGD optimiser over `parameter_groups`, with Nesterov momentum unless `momentum` is 0.
 
     >>> from torch import nn
     >>> from hdlif.training import sgd
@@ -92,11 +92,11 @@ def make_optimizer(
 
 
 class OnePass:
-    """A switch that selects the `fused` step of PyTorch's SGD, Adam or AdamW for contiguous CPU tensors.
+    """A switch that selects the `fused` step of PyTorch's SGD, Adam or AdamW if the CPU tensors are contiguous.
 
     A `fused` step needs one pass over each parameter; by default, PyTorch uses this step only on a GPU. The step
-    accesses parameters, gradients and momentum by address, so `OnePass` checks their contiguity before each step. An
-    optimiser made with an explicit `fused` or `foreach` keeps this setting.
+    accesses parameters, gradients and momentum by address, so `OnePass` checks their contiguity before each step. If an
+    optimiser was created with an explicit `fused` or `foreach`, this setting is kept.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -105,7 +105,7 @@ class OnePass:
         self._groups = [group for group in optimizer.param_groups if is_known and _has_no_choice(group)]
 
     def prepare(self) -> None:
-        """Select the fused or the default implementation of the next step; gradients must exist."""
+        """Select the fused or the default implementation for the next step; the gradients must exist already."""
         for group in self._groups:
             group["fused"] = self._is_plain(group)
 
@@ -148,7 +148,7 @@ def constant(step: int, total: int) -> float:
 
 @dataclass(frozen=True)
 class Drops:
-    """Step decay, which multiplies the learning rate by `factor` after each of the fractions `at` of all steps.
+    """Step decay: after each fraction of all steps that `at` lists, multiply the learning rate by `factor`.
 
     >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
@@ -230,7 +230,7 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the given optimiser and scheduler, or those from the config in place of None.
+    """Return the given optimiser and scheduler; create each one that is None from the config.
 
     Raises:
         InputError: an argument has another type, or the two do not fit together.
@@ -335,7 +335,7 @@ class LearningRates:
                 group["lr"] = group["initial_lr"] * factor
 
     def end_epoch(self, loss: float) -> None:
-        """Step a torch scheduler after a validation with this loss."""
+        """Step a torch scheduler after a validation that had this loss."""
         if self._scheduler is None:
             return
         self.losses.append(loss)
@@ -345,7 +345,7 @@ class LearningRates:
             self._scheduler.step()
 
     def resume(self, losses: Sequence[float], epochs: int) -> None:
-        """Step a torch scheduler through the completed epochs.
+        """Step a torch scheduler once for each completed epoch.
 
         Raises:
             CheckpointError: the number of losses differs from the number of epochs.
@@ -365,7 +365,7 @@ class LearningRates:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Return whether a function is a schedule with two required arguments, not a scheduler factory with only one."""
+    """Return whether a function is a schedule (two required arguments) rather than a scheduler factory (one)."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

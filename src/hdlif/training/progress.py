@@ -1,4 +1,4 @@
-"""The progress of a training run on the terminal: bar, epoch lines, and warnings before the first epoch."""
+"""Show the progress of a training run: a bar, a line per epoch, and warnings before the first epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Callback):
-    """A progress bar for training and for reading the validation samples, with lines printed above the bar.
+    """A progress bar for training and for reading the validation samples; lines are printed above the bar.
 
     If standard error is not a terminal, one line per epoch is printed instead of a bar.
 
@@ -75,7 +75,7 @@ class Progress(Callback):
 
     @contextmanager
     def reading(self, what: str, samples: int) -> Iterator[Callable[[int], None]]:
-        """Show a task while samples are read outside of training; call the yielded function for each batch."""
+        """Show a task while samples are read outside training; the caller calls the yielded function for each batch."""
         task = self.bar.add_task(f"{self.name}, {what}", total=samples, loss=math.nan, accuracy=math.nan)
         try:
             yield partial(self.bar.advance, task)
@@ -88,14 +88,14 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """Return a list with the name and value as text, or an empty list if `value` is None."""
+    """Return a list that contains the name and the value as one text, or an empty list if `value` is None."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]
 
 
 def report_omitted_samples(training: Training, samples: int, batch_size: int) -> None:
-    """Report the number of samples in the incomplete batch that each epoch omits, if this number is large."""
+    """Report how many samples each epoch omits because they do not fill a batch, if the number is large."""
     left = samples - training.batches * batch_size
     if not many_left_out(left, samples) or not training.ranks.first:
         return
@@ -111,7 +111,7 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
-    """Report and log the memory that the rule's traces need, or raise an error if this memory exceeds the limit."""
+    """Report and log how much memory the rule's traces need, or raise an error if it exceeds the limit."""
     if not isinstance(training.rule, Tracing):
         return
     share = batch_size // training.ranks.count

@@ -1,7 +1,7 @@
 """Ranks: the processes of a training run, each of which trains on its share of every batch.
 
-Only the first rank reads and writes the run folder, and the first rank's exit code is the run's exit code. All ranks
-agree on an error before they stop, so no rank waits for another.
+Only the first rank reads and writes the run folder, and the first rank's exit code is the run's exit code. If a rank
+fails, all ranks exchange the error before they stop, so no rank waits for another.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _T = TypeVar("_T")
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """Gather the tensors of all ranks in rank order, [ranks, ...], with the same bits on every rank."""
+    """Gather the tensors of all ranks in rank order, [ranks, ...]; every rank gets the same bits."""
     tensors = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(tensors, tensor)
     return torch.stack(tensors)
 
 
 def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str = "batch_size") -> None:
-    """Raise `RecipeError` unless all ranks can get an equal share of a batch.
+    """Raise `RecipeError` unless a batch can be split into equal shares for all ranks.
 
     Args:
         batch_size: samples per batch, over all ranks.
@@ -88,12 +88,12 @@ class Ranks:
         return [batch.tensor_split(self.count)[self.index] for batch in whole]
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over ranks, with the same bits on every rank."""
+        """Return the sum over ranks; every rank gets the same bits."""
         return values if self.count == 1 else gathered(values.to(self.accelerator.device)).sum(0).to(values.device)
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
-        """Return a function that gathers tensors of any sizes from all ranks, or None if there is only one rank."""
+        """Return a function that gathers a tensor of any size from each rank, or None if there is only one rank."""
         return None if self.count == 1 else self._each
 
     def _each(self, tensor: Tensor) -> list[Tensor]:
@@ -106,11 +106,11 @@ class Ranks:
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
-        """Return the mean of a number over ranks; a non-finite number on any rank makes the mean non-finite."""
+        """Return the mean of a number over ranks; if the number is not finite on one rank, neither is the mean."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
-        """Return sums and maxima over ranks, computed in one reduction, with the same bits on every rank."""
+        """Return sums and maxima over ranks, computed in one reduction; every rank gets the same bits."""
         if self.count == 1:
             return list(sums), list(highest)
         packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
@@ -142,7 +142,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """Run `action` only on the first rank and return the result on every rank; errors end all ranks."""
+        """Run `action` only on the first rank, and return its result on every rank; an error ends all ranks."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)

@@ -19,7 +19,7 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 @dataclass
 class Counters:
-    """The position of a training run, which, together with weights and momenta, is the run's complete state."""
+    """The position of a training run. Together with the weights and momenta, it is the run's complete state."""
 
     epoch: Number = 0
     """Completed epochs."""

@@ -1,6 +1,6 @@
 """Training on endless sequences, in which each batch continues the previous batch.
 
-A stream is the sequence of samples at one index of the batch; the network's state carries over between samples. Each
+The samples at one index of successive batches form a stream, and the network's state carries over between them. Each
 batch is processed in parts, with one update per part.
 """
 
@@ -24,7 +24,7 @@ _STATE, _KEPT = "stream.state.", "stream.kept."
 
 
 class Streams:
-    """The state of a training run's streams, and the parts of the batches.
+    """The state of a training run's streams, and the split of each batch into parts.
 
     Args:
         every: steps per update.
@@ -60,7 +60,7 @@ class Streams:
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Restore the streams from the result of `tensors`, after `step` steps.
+        """Restore the streams from the tensors that `tensors` returned after `step` time steps.
 
         Raises:
             CheckpointError: the tensors do not form a state.
@@ -88,7 +88,7 @@ def _flat(state: State, at: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> None:
-    """Raise `InputError` unless the model can train on samples of T steps as streams, `every` steps at a time."""
+    """Raise `InputError` unless the model can train on streams of samples with T steps, `every` steps at a time."""
     if every > time_steps or time_steps % every:
         raise InputError(
             f"training.stream = {every} steps per update, but a sample has time_steps = {time_steps}; give a divisor "
@@ -116,7 +116,7 @@ _NO_MEM_BN = "remove neuron.mem_bn"
 
 
 def _values_of_steps(module: nn.Module) -> str | None:
-    """Return the setting that removes a module's per-step parameters, or None if the module has none."""
+    """Return the setting that removes a module's per-step parameters, or None if there are none."""
     if isinstance(module, BatchNorm2d):
         return None if module.time_steps is None else "set norm.per_step: false"
     if not isinstance(module, PerStep) or all(len(one) == 1 for one in module.parameters(recurse=False)):

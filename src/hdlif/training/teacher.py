@@ -1,4 +1,4 @@
-"""The teacher for distillation: any trained image classifier, run once per batch."""
+"""The teacher for distillation, which can be any trained image classifier and runs once per batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ class Teacher:
         self._shown, self._taken, self._channels, self._size = shown, taken, channels, size
 
     def beside(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the target for `learning.Distillation`, [B, 2·classes]: the labels, then the teacher's logits.
+        """Return the target for `learning.Distillation`, [B, 2·classes]: the labels, followed by the teacher's logits.
 
         Args:
             x: images that are constant in time, [1, B, C, H, W].

@@ -1,4 +1,4 @@
-"""Dspike's temperature, adapted during training with finite differences (Li et al., NeurIPS 2021)."""
+"""Adapt the temperature of Dspike surrogates during training, using finite differences (Li et al., NeurIPS 2021)."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ EPSILON = 1e-2
 
 
 def dspikes(model: nn.Module) -> list[Dspike]:
-    """Return the model's surrogates with an adaptable temperature."""
+    """Return those surrogates of a model that have an adaptable temperature."""
     return [module for module in model.modules() if isinstance(module, Dspike)]
 
 
@@ -26,11 +26,11 @@ def adapt_temperatures(
     least: float = 1.0,
     mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> float:
-    """Raise, lower or keep the temperature of all Dspike surrogates so that the surrogate gradient is most accurate.
+    """Raise, lower or keep the temperature of all Dspikes, whichever makes the surrogate gradient most accurate.
 
-    The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
-    surrogate gradient predicts the first set of slopes. The second set is (L(w + εd) - L(w - εd))/2ε, which depends on
-    the loss but not on the surrogates. The network is in eval mode during the comparison.
+    The accuracy is the cosine between two sets of slopes of the loss L along random directions d of the first layer's
+    weights w. The surrogate gradient predicts the first set of slopes. The second set is (L(w + εd) - L(w - εd))/2ε,
+    which does not depend on the surrogates. The network is in eval mode during the comparison.
 
     Args:
         loss: returns the loss of one batch (of this rank's share of it), through all time steps.

@@ -1,8 +1,8 @@
-"""The number of threads for training on a CPU: PyTorch's default, or the number measured to be fastest.
+"""Choose the number of threads for training on a CPU: PyTorch's default, or the fastest number in a measurement.
 
-For small tensors, several threads can be slower than one thread. Threads wait for each other, so other programs slow
-down training most if several threads are used. The best number of threads depends on network, batch and machine, so
-hdlif measures update times on a copy of the network.
+For small tensors, several threads can be slower than one thread. Because threads wait for each other, other programs
+slow down training more with several threads than with one. The best number of threads depends on network, batch and
+machine, so hdlif measures update times on a copy of the network.
 """
 
 import os
@@ -52,7 +52,7 @@ class Threads:
     update: str = "an update"
 
     def as_dict(self) -> dict[str, object]:
-        """Return the values in the format of summary.json."""
+        """Return the attributes in the format of summary.json."""
         seconds = {str(count): round(value, 6) for count, value in self.seconds_per_update.items()}
         return {"count": self.count, "chosen_by": self.chosen_by, "seconds_per_update": seconds}
 
@@ -103,7 +103,7 @@ def candidates(cores: int) -> list[int]:
 
 
 def cores_to_try() -> int:
-    """Return the largest number of threads to try, or 0 if OMP_NUM_THREADS sets the number."""
+    """Return the largest number of threads to try, or 0 if OMP_NUM_THREADS sets the number of threads."""
     return 0 if "OMP_NUM_THREADS" in os.environ else available_cores()
 
 
@@ -114,8 +114,8 @@ BUSY = 0.3
 def warning_of_others() -> str | None:
     """Return a warning if several of the machine's cores were busy in the last minute, otherwise None.
 
-    In each operation, PyTorch's threads wait for the slowest thread. If two programs share two cores, an update with
-    two threads may take many times as long as an update with one thread.
+    In each operation, all of PyTorch's threads wait for the slowest one. If two programs share two cores, an update
+    with two threads may take many times as long as an update with one thread.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
         return None
@@ -129,7 +129,7 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Return the number of rounds to time after the first round, or 0 if the first round decides.
+    """Return the number of rounds to time after the first round; it is 0 if the first round alone decides.
 
     Return None if a training run is too short for even one round.
     """
@@ -147,11 +147,11 @@ def measured(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Threads:
-    """Return the number of threads with the fastest updates.
+    """Measure which number of threads gives the fastest updates, and return it.
 
     Each round times the same update with every number of threads. If more rounds follow, the first round only excludes
-    thread counts that are slow. In each later round, times are divided by the time of the smallest number of threads.
-    The choice is based on the median ratio over rounds, so a short disturbance has no effect.
+    thread counts that are slow. In each later round, every measured time is divided by the time with the fewest
+    threads. The choice is based on the median ratio over rounds, so a short disturbance has no effect.
 
     Args:
         update: makes update number i (from 0) on a copy.

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a training run: the epoch with the best validation score, and its metrics.
+    """The result of a training run: its epoch with the best validation score, and the metrics of that epoch.
 
     See `Trainer` for an example.
 
@@ -146,10 +146,10 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network, restore the weights with the best score on `validation`, and switch to eval mode.
+        """Train the network, restore the weights with the best score on `validation`, and set the network to eval mode.
 
-        Ctrl-C and SIGTERM stop training between two batches. If there are several processes, all must call `fit` with
-        the same arguments. Each process then trains on an equal share of every batch.
+        Ctrl-C and SIGTERM stop training between two batches. In a training run with several processes, each process
+        must call `fit` with the same arguments. Each process then trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
@@ -186,7 +186,7 @@ class Trainer:
 
 
 def with_criterion(rule: Rule, task: Task) -> Rule:
-    """Return the rule, with the task's criterion in place of a default criterion."""
+    """Return the rule; if its criterion is the default, the task's criterion replaces it."""
     given: Any = rule
     if getattr(given, "criterion", None) is not F.cross_entropy or not is_dataclass(given):
         return rule
@@ -203,7 +203,7 @@ def _of_config(config: TrainingConfig) -> list[Callback]:
 class Patience(Callback):
     """A callback that stops training after `epochs` consecutive epochs without a better validation score.
 
-    A smaller loss at an equal score does not count as an improvement. See `Callback` for an example.
+    An equal score with a smaller loss does not count as an improvement. See `Callback` for an example.
 
     Args:
         epochs: number of epochs, at least 1.

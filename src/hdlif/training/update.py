@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch, in an accelerator's precision and with gradient clipping."""
+"""Update a network from one batch, in an accelerator's precision and with gradient clipping."""
 
 from __future__ import annotations
 
@@ -61,11 +61,12 @@ class InPrecision(nn.Module):
 
 
 class Updater:
-    """An updater that trains `model` with the plans of `rule`; `network` is the model in `accelerator`'s precision.
+    """An updater that trains `model` with plans of `rule`; `network` wraps it in `accelerator`'s precision.
 
-    With several ranks, gradients are averaged once per update, in the backward pass of the update's last loss.
+    With several ranks, gradients are averaged over ranks once per update, in the backward pass of the update's last
+    loss.
 
-    In float16, gradients are computed from the scaled loss and unscaled once, before clipping. If a gradient is not
+    In float16, gradients are computed from a scaled loss, and are unscaled once before clipping. If a gradient is not
     finite, the optimiser step is skipped and the scale is lowered.
 
     Args:
@@ -161,7 +162,7 @@ class Updater:
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
-        """Step the optimiser with the accumulated gradients and clear the gradients."""
+        """Step the optimiser with the accumulated gradients, and then clear them."""
         scaler, optimizer = self._accelerator.scaler, self._optimizer
         if self._clip_norm is not None:
             if scaler is not None:
@@ -201,10 +202,10 @@ class Updater:
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
     """Compile `model` once for all time steps with torch.compile, and return the compiled function.
 
-    In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
-    requires four graphs: for the first step of a sequence and for later steps, each with and without gradients. Steps
-    without gradients also run one by one, even if a rule requests several steps at a time. The compiled function uses
-    the model's own parameters, names and hooks.
+    In a compiled graph, the number of steps is a constant, while the step indices are an input. Running steps one by
+    one requires four graphs: one with and one without gradients for the first step of a sequence, and the same for
+    later steps. Steps without gradients also run one by one, even if a rule requests several in one call. The
+    compiled function uses the model's own parameters, names and hooks.
     """
 
     # A function, because a compiled module would become a second child of its owner.

@@ -1,4 +1,4 @@
-"""The validation of each epoch, the choice of the best epoch, and a comparison of train mode with eval mode."""
+"""Validate each epoch, choose the best epoch, and compare train mode with eval mode."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def compared_modes(
 ) -> str | None:
     """Return a warning if the accuracy in eval mode is far below the accuracy in train mode, otherwise None.
 
-    The warning requires a difference of more than 0.1 and of more than three standard errors. The comparison does not
-    change the network's buffers or the random state.
+    A difference leads to a warning if it is more than 0.1 and more than three standard errors. The comparison leaves
+    the network's buffers and the random state unchanged.
 
     Args:
         batches: batches (x, target) of training samples.
@@ -59,7 +59,7 @@ def _accuracy(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], task: 
 
 
 def _cause(model: nn.Module) -> str:
-    """Describe why accuracy differs between train and eval mode, and how to fix the difference."""
+    """Describe why the accuracy differs between train mode and eval mode, and how to fix this."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm2d)]
     if any(norm.time_steps is None for norm in norms):
         return (
@@ -87,7 +87,7 @@ class Validation:
     training: InnerTraining
 
     def run(self) -> Evaluation:
-        """Evaluate the epoch and record it if `Task.better` returns the largest value so far.
+        """Evaluate the epoch, and record it as the best if `Task.better` returns the largest value so far.
 
         Among epochs with equal scores, which are common with few samples, the epoch with the lowest loss is the best.
         Without validation samples, training samples are evaluated, and the last epoch counts as the best.
@@ -112,7 +112,7 @@ class Validation:
         return result
 
     def _note(self, result: Evaluation, *, held_out: bool) -> bool:
-        """Record an epoch in the counters if it is the best so far, and return whether it is."""
+        """Return whether an epoch is the best so far, and if it is, record it in the counters."""
         counters, score = self.training.counters, self.training.task.better(result)
         # A score that is not a number is better only than no score.
         least = -math.inf if counters.best_score is None else counters.best_score
@@ -142,7 +142,7 @@ class Validation:
 
     @contextmanager
     def _measured_network(self) -> Iterator[Tensor]:
-        """Enter the validation contexts, re-estimate batch norm on training samples, and yield the samples."""
+        """Enter the validation contexts, re-estimate batch norm on training samples, and yield their indices."""
         training, size = self.training, self.training.batch_size
         draws = training.generator("reestimation", 0)
         # Whole batches, so each sample has the same weight; an epoch has at least one batch.
@@ -162,7 +162,7 @@ class Validation:
         return self._read(what, self.training.train.plain(), indices)
 
     def _read(self, what: str, samples: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of all samples, or of the samples at `indices`, and show the progress."""
+        """Yield batches of all samples or of the samples at `indices`, and show the progress of reading."""
         training = self.training
         chosen = torch.arange(len(samples)) if indices is None else indices
         shares = training.ranks.shares(torch.split(chosen, training.batch_size))

@@ -36,8 +36,8 @@ SAID = (
     f"| {{{SPIKING}/twin: openvino_int8/file_bytes /1e6:.1f}} MB: the ordinary network",
     f"| {{{SPIKING}/hdlif, early/latency_ms/median :.1f}} ms, {{{SPIKING}/hdlif, early/accuracy *100:.1f}} % right",
     f"| {{{TWIN}/latency_ms/median :.1f}} ms, {{{TWIN}/accuracy *100:.1f}} % right: the ordinary network",
-    "takes {energy/hdlif_ternary} µJ for a digit, LIF with 1.5-bit weights {energy/lif_ternary}, "
-    "LIF in float32 {energy/lif_float}, ",
+    "takes {energy/hdlif_ternary} µJ with HD-LIF (1.5-bit weights and 4-bit spikes), {energy/lif_ternary} µJ with LIF "
+    "(1.5-bit weights) and {energy/lif_float} µJ with float32 LIF.",
 )
 """Phrases of the README, with figures as pages of docs/ name them."""
 

@@ -242,7 +242,7 @@ int main(void)
 
 @every(kind=["float", "fixed"])
 def test_nothing_undefined_is_computed(kind: str, tmp_path: Path) -> None:
-    """By UndefinedBehaviorSanitizer, with a work space that holds anything, over many steps."""
+    """By UndefinedBehaviorSanitizer, with a workspace that holds anything, over many steps."""
     b = Builder((3, 5, 4), 2, 0)
     codes = b.quantise(INPUT, bits=8, inverse_step=100.0)
     for encoding in ("binary", "ternary", "int4", "int8", "float32"):

@@ -166,7 +166,7 @@ def hapt(files: Sequence[Path], folder: Path) -> None:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Write 6-channel recordings of 10 people as 128-row windows with a stride of 64 rows, without splits."""
+    """Write 6-channel recordings of 10 people as 128-row windows with a stride of 64 rows. Assign no splits."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # The array contains one object, so a pickle follows NumPy's header.
     begin = content.index(b"\n") + 1
@@ -205,7 +205,7 @@ def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """Write JapaneseVowels, with 9 speakers and 12 coefficients, and repeat the last step to reach 29 steps."""
+    """Write JapaneseVowels, with 9 speakers and 12 coefficients. Repeat each time series' last step up to step 29."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 

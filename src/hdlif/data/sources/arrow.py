@@ -20,7 +20,7 @@ from hdlif.inputs.datasets import SAVED_BY_DATASETS
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Placed):
-    """A request for the output of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
+    """A request to load the output of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
 
     Only the splits train, val (or valid, validation) and test are used.
 
@@ -139,7 +139,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column, or find the only unused column of a type in `first` or, failing that, in `second`."""
+    """Return the column `named` or, by default, the only unused column with a type in `first` or else in `second`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

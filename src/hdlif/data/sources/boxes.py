@@ -39,9 +39,10 @@ MOST_DRIFT = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes(Placed, OfImages):
-    """A request for images with bounding boxes.
+    """A request to load images with bounding boxes.
 
-    By default, images are letterboxed to 240x320 unless all images have the same small size.
+    By default, images are letterboxed to 240x320. If all images have the same size, with sides of at most 320 pixels
+    that are multiples of 16, they keep this size.
 
     Attributes:
         format: format of the annotation files; by default, the only format found.
@@ -161,7 +162,7 @@ class Boxes(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
-        """Return the boxes of an image as float32 rows [M, 5] of class and corners in input pixels."""
+        """Return the boxes of an image as float32 rows [M, 5] of class and corners in network-input pixels."""
         size, target = (header.width, header.height), (record.shape[2], record.shape[1])
         found = place_boxes(one, *size)
         corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])

@@ -18,7 +18,7 @@ _KEYS = ("images", "categories", "annotations")
 
 
 def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str, ...]]:
-    """Return the images in a COCO file with their file names, and the classes in order of id.
+    """Return the images in a COCO file with their file names, and the classes sorted by id.
 
     Annotations of regions with many objects ("iscrowd") are omitted.
 

@@ -37,7 +37,7 @@ _EXACT = 2**24
 
 @dataclass(frozen=True, kw_only=True)
 class OfEvents(Request):
-    """Base class for requests for event-camera recordings.
+    """Base class for requests to load event-camera recordings.
 
     Attributes:
         time_steps, binning: the number of frames, and a name from `BINNINGS`.
@@ -51,7 +51,7 @@ class OfEvents(Request):
     resize: Literal["pool", "bilinear"] = "pool"
 
     def find_recordings(self, layout: Layout) -> OwnData:
-        """Create a data set from the recordings in a layout."""
+        """Create a data set from the recordings that a `Layout` lists."""
         known, sensor = self.known, self.sensor
         if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
             raise ValueError(f"sensor = {list(sensor)} is refused; give [height, width], in 1..{MOST_SIDE}")
@@ -94,7 +94,7 @@ class OfEvents(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings(Listed, OfEvents):
-    """A request for a folder of event-camera recordings."""
+    """A request to load a folder of event-camera recordings."""
 
     def find(self) -> OwnData:
         return self.find_recordings(self.layout(tuple(READERS), "recording"))
@@ -150,7 +150,10 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor size in the files or, if no file has one, the smallest possible size. Raises `DataError`."""
+    """Return the sensor size stored in the files or, if none is stored, the smallest size that contains all events.
+
+    Raises `DataError`.
+    """
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]

@@ -51,7 +51,7 @@ class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised to x = (augmented pixels / 255 - mean) / std.
 
     Without the augmentation `random_resized_crop`, the shorter side of an image is resized to `short_side` (bilinear,
-    antialiased), followed by a centre crop. `places` [N] contains the index of each sample in `source`.
+    antialiased), and then the centre is cropped. `places` [N] contains the index of each sample in `source`.
     """
 
     costly = True
@@ -330,7 +330,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """List the images in each class folder or, if it exists, in the subfolder `images` of the class folder."""
+    """List the images in each class folder, or in its subfolder `images` if there is one."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []

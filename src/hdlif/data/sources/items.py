@@ -35,12 +35,12 @@ MOST_ITEMS = 10**7
 
 @dataclass(frozen=True, kw_only=True)
 class Items(Request):
-    """A request for a map-style data set, given as a single object or as one object per split.
+    """A request to load a map-style data set, which is given as a single object or as one object per split.
 
     A class or function with an argument `train` is called with True for training and False for testing. A class or
     function with an argument `split` is called with "train", "test" and "val". A `ValueError` or `KeyError` for "val"
-    means that there is no validation set. Missing validation and test splits are taken from "train". Without an
-    argument `train` or `split`, all splits are taken from one data set.
+    means that there is no validation set. If there is no validation or test split, hdlif takes the samples from
+    "train". Without an argument `train` or `split`, all splits are taken from one data set.
 
     Attributes:
         make: returns the data set; raises hdlif's errors if it rejects an argument.
@@ -94,7 +94,7 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets, encoded like files; encoded items in `held` are discarded after use.
+    """The items of data sets, encoded like files. Encoded items in `held` are discarded after they are read once.
 
     `places` contains the split and index of each item.
     """
@@ -166,7 +166,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest, zero-padded so that names sort by index."""
+    """Return the name of an item in a manifest, which contains the index with leading zeros to sort names by index."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 
@@ -226,7 +226,10 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """Convert an image or a time series to file content and a suffix. Raises `DataError` for unsupported types."""
+    """Convert an image or a time series to the content and suffix of an equivalent file.
+
+    Raises `DataError` for unsupported types.
+    """
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE

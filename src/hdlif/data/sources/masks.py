@@ -38,9 +38,10 @@ MOST_VALUES = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Masks(Placed, OfImages):
-    """A request for images with label maps.
+    """A request to load images with label maps.
 
-    By default, images are letterboxed to 160x160 unless all images have the same small size.
+    By default, images are letterboxed to 160x160. If all images have the same size, with sides of at most 256 pixels
+    that are multiples of 8, they keep this size.
 
     Attributes:
         instances: whether the numbers denote objects instead of classes.
@@ -65,7 +66,7 @@ class Masks(Placed, OfImages):
         return self.find_images(self.layout())
 
     def layout(self) -> Layout:
-        """List the images. Raises `DataError` unless there are folders of images and of labels or masks."""
+        """List the images. Raises `DataError` unless there is a folder of images and one of labels or masks."""
         root = self.place("a folder of images and labels")
         check_folder(root, f"give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
         walk = Walk(pictures.FORMATS)
@@ -100,7 +101,7 @@ class Masks(Placed, OfImages):
         return Layout(root, present, names, files, dict(sorted(walk.ignored.items())), source, words)
 
     def _numbers_in(self, files: Sequence[Sample]) -> list[str]:
-        """Return the numbers from 0 to the largest class number as text, ignoring unreadable files."""
+        """Return the numbers from 0 to the largest class number in any readable file, as text."""
         largest = 1
         for one in files:
             try:

@@ -86,7 +86,7 @@ def pixels_of(content: bytes, record: InputRecord) -> Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class OfImages(Request):
-    """Base class for requests for images.
+    """Base class for requests to load images.
 
     Attributes:
         channels: 1 for greyscale, 3 for colour; by default, greyscale if every file is greyscale.
@@ -105,7 +105,7 @@ class OfImages(Request):
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
     ) -> tuple[Layout, dict[str, str]]:
-        """Return a layout with targets in input pixels, and an error for each file without a valid target.
+        """Return a layout with targets in network-input pixels, and an error for each file without a valid target.
 
         Args:
             headers: the headers of the files that were read, by number.
@@ -117,7 +117,7 @@ class OfImages(Request):
         return {}
 
     def find_images(self, layout: Layout) -> OwnData:
-        """Create a data set from the images in a layout."""
+        """Create a data set from the images that a `Layout` lists."""
         known, unreadable = self.known, self.unreadable
         if len(layout.files) > MANY:
             self.say(f"{layout.root}: scanning {len(layout.files):,} images")
@@ -174,9 +174,10 @@ class OfImages(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures(Listed, OfImages):
-    """A request for a folder of images.
+    """A request to load a folder of images.
 
-    By default, images are resized to 32x32 unless all images have the same size of at most 64x64.
+    By default, images are resized to 32x32. If all images have the same size of at most 64x64 pixels, they keep this
+    size.
     """
 
     def find(self) -> OwnData:
@@ -204,7 +205,7 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 
 class _Measured:
-    """The sums of pixels and squared pixels in each file, as int64 [N, C], and optionally the pixels.
+    """The sums of pixel values and squared pixel values in each file, as int64 [N, C], and optionally the pixels.
 
     `sizes` [N, 2] contains the height and width of each resized image without letterbox padding. The sums exclude
     letterbox padding.
@@ -218,7 +219,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Compute the sums of pixels for all files, and return the errors for unreadable files."""
+        """Compute the sums of pixel values for all files, and return the errors for unreadable files."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name
@@ -237,7 +238,7 @@ class _Measured:
         return faults
 
     def pad(self, record: InputRecord) -> None:
-        """Fill the letterbox padding of images in memory with the mean of the pixels."""
+        """Fill the letterbox padding of images in memory with the mean pixel value of each channel."""
         fill = mean_bytes(record.mean)[:, None, None]
         for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
             pixels[:, height:] = fill

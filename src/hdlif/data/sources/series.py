@@ -44,10 +44,10 @@ _MOST_ALIKE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Series(Tabular, OfSounds):
-    """A request for arrays `x` and `y`, for .csv or .wav files in class folders, or for one recording.
+    """A request to load arrays `x` and `y`, .csv or .wav files in class folders, or one recording.
 
     For files in class folders, `group` is a file-name pattern, as in `hdlif.data.split.group_in`. A file is treated as
-    unreadable if its columns differ from those of most other files. Without windows, a file is also treated as
+    unreadable if its columns differ from the columns of most other files. Without windows, a file is also treated as
     unreadable if nearly all other files share a different length.
 
     Attributes:
@@ -161,7 +161,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Return the tables in the files of a layout, the errors for unreadable files, and possible fixes."""
+        """Return the tables in the files that a `Layout` lists, the errors for unreadable files, and possible fixes."""
         faults: dict[str, str] = {}
         fixes: list[str] = []
 
@@ -182,7 +182,7 @@ class Series(Tabular, OfSounds):
 
 @dataclass(frozen=True)
 class _File:
-    """The table, the size in bytes and the SHA-256 of a file."""
+    """The table in a file, with the file's size in bytes and SHA-256."""
 
     table: Table
     bytes: int
@@ -192,7 +192,7 @@ class _File:
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
     """Cut a recording into windows, each with one group and, if the target is one class, one label.
 
-    Windows may share rows only within the same split.
+    Windows in different splits never share rows.
     """
     wanted, group = request.wanted, request.group
     if wanted.labels is not None:
@@ -278,13 +278,13 @@ def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
 
 
 def _rows(known: InputRecord) -> int:
-    """Return the number of rows per window that match the network's input length after resampling."""
+    """Return how many rows each window needs to match the network's input length after resampling."""
     steps = known.shape[1]
     return max(1, steps * known.rates[0] // known.rates[1]) if known.rates else steps
 
 
 def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """Read arrays `x` [N, T, C] or [N, T] and `y`, in which samples with one class may end in NaN padding."""
+    """Read arrays `x` [N, T, C] or [N, T] and `y`. If each sample has one class, its values may end in NaN padding."""
     read_x = finite_steps if wanted.one_class else finite
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]

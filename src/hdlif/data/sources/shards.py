@@ -69,7 +69,7 @@ class _Found:
 
 @dataclass(frozen=True, kw_only=True)
 class TarShards(Placed, OfImages, OfEvents, OfSounds):
-    """A request for tar shards of images, time series, audio or event-camera data.
+    """A request to load tar shards of images, time series, audio or event-camera data.
 
     If the name of every shard begins with train, val (or valid, validation) or test, samples are split accordingly.
 

@@ -20,7 +20,7 @@ SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest
 
 @dataclass(frozen=True, kw_only=True)
 class OfSounds(Request):
-    """Base class for requests for audio.
+    """Base class for requests to load audio.
 
     Attributes:
         resample: the rate to which all audio is resampled; without it, all files must have the same rate.
@@ -42,13 +42,16 @@ class OfSounds(Request):
     highest_hz: float | None = None
 
     def find_sounds(self, layout: Layout) -> OwnData:
-        """Create a data set from the audio files in a layout."""
+        """Create a data set from the audio files that a `Layout` lists."""
         if self.each_step or self.ahead is not None:
             raise ValueError("each_step and ahead apply to time series, not to audio; leave them out")
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)
 
     def sound_record(self, rate: int) -> SoundRecord:
-        """Return the settings for converting audio at `rate` Hz. Raises `ValueError` if a setting is out of range."""
+        """Return the settings for converting audio with a sampling rate of `rate` Hz.
+
+        Raises `ValueError` if a setting is out of range.
+        """
         length = 1.0 if self.seconds is None else self.seconds
         if self.every is not None and self.clips != "windows":
             raise ValueError(f"every = {self.every} applies to windows; set clips=windows too")

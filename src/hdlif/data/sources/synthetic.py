@@ -44,7 +44,7 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 320 images for training, `validation` for validation and 100 for testing (1x8x8, ten classes).
+    """Generate 1x8x8 images of ten classes: 320 for training, `validation` for validation and 100 for testing.
 
     Each class is a fixed pattern of 2x2 tiles with values 0 and 160, plus uniform noise from 0 to 95 in each pixel.
 
@@ -73,7 +73,7 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 480 time series for training, `validation` for validation and 150 for testing (2 channels, 32 steps).
+    """Generate time series (2 channels, 32 steps): 480 for training, `validation` for validation, 150 for testing.
 
     In class c, one channel is a·sin(2π·t / period_c + φ), and the other channel is shifted by a quarter period.
     The amplitude a (0.6 to 1.4) and the phase φ are random, and normal noise with standard deviation 0.3 is added to

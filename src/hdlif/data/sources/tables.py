@@ -20,7 +20,7 @@ MOST_ROWS = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Tabular):
-    """A request for a .csv or .parquet file with a column of labels, or for arrays `x` [N, F] and `y` [N]."""
+    """A request to load a .csv or .parquet file with a column of labels, or arrays `x` [N, F] and `y` [N]."""
 
     def find(self) -> OwnData:
         place, wanted = self.existing_place("a table"), self.wanted

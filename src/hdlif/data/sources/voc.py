@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """A parser target that collects the XML text of an image and its objects."""
+    """A target for the XML parser, which collects the text of the elements for an image and its objects."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The hdlif runtime for web pages, a WebAssembly module with JavaScript that is published as `packages/hdlif-wasm`.
+"""The hdlif runtime for web pages: a WebAssembly module and its JavaScript, published as `packages/hdlif-wasm`.
 
 Run `make wasm` to compile `hdlif.wasm.gz` from the sources in `native/`.
 """

@@ -149,7 +149,7 @@ class LaneExpressions(Expressions):
 
 
 class AnswerText(StageText):
-    """A builder for a stage that processes all time steps, with the step `t` in the innermost loop."""
+    """A builder for the C code of a stage that processes all time steps in its innermost loop, over `t`."""
 
     arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 

@@ -52,11 +52,11 @@ class Floats:
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """Return a C expression that converts `entry` of `source` to the node's state, or None if a copy suffices."""
+        """Return a C expression that converts `entry` of `source` to the state's format; None if the formats match."""
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return per-channel constants in C, and a C expression that converts a pixel to a number."""
+        """Return C tables of per-channel constants, and a C expression that normalises a pixel with these constants."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
@@ -65,7 +65,7 @@ class Floats:
 
 
 class Fixed:
-    """Arithmetic in 16-bit integers, with the methods of `Floats` and a separate number of fraction bits per value."""
+    """Arithmetic in 16-bit fixed point, with the methods of `Floats` and separate fraction bits for each value."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
@@ -98,7 +98,7 @@ class Fixed:
         return str(result)
 
     def _ends(self, name: str) -> tuple[int, int]:
-        """Return the smallest and the largest possible entries of a value."""
+        """Return the smallest and the largest integer that an entry of a value can be."""
         most = self.network.values[name].max_code
         return (-LARGEST - 1, LARGEST) if most is None else (0, most)
 

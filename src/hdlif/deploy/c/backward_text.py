@@ -15,7 +15,7 @@ from hdlif.graph.learning import Place
 class BackwardText(StageText):
     """A builder that collects the C statements of a node's backward pass, with operations ordered as in `Op.backward`.
 
-    In the innermost loop, `c` is the channel, and `i` is the entry of the gradient [C, H, W] of the node's value.
+    In the innermost loop, `c` is the channel, and `i` is an index into the gradient [C, H, W] of the node's value.
     Values and states are taken from the forward pass of step `t`.
 
     Args:
@@ -65,7 +65,7 @@ class BackwardText(StageText):
             self._begun.add(name)
 
     def add(self, role: str, amount: str) -> None:
-        """If a tensor is trained, add `amount` to the gradient of its row for the current step."""
+        """Add `amount` to the gradient of a tensor's row for the current step, if the tensor is trained."""
         if self.trains(role):
             self.line(f"{_total(self.file.rows(self.node, role))} += {amount};")
 
@@ -83,7 +83,8 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops over the input of a pooling op that sum the gradients of all windows that contain an entry.
+        """Write loops that sum, for each input entry of a pooling op, the gradients of all windows that contain the
+        entry.
 
         Args:
             condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,

@@ -87,7 +87,7 @@ class Library:
         return found
 
     def learn_step(self, state: State, frame: NDArray[Any], target: int, outputs: int) -> NDArray[Any] | None:
-        """Run one step, learn from the class `target`, and return the outputs, or None if the class is invalid."""
+        """Run one step, collect gradients for class `target`, and return the outputs, or None for an invalid class."""
         found = np.zeros(outputs, self._source.dtype)
         learning = self.learned, self._gradients, self._learn_work
         done = self._function("learn_step")(state, self._work, *learning, _pointer(frame), int(target), _pointer(found))
@@ -110,7 +110,7 @@ class Library:
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
     def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
-        """Run all steps in one C call on frames [T, C, H, W] or on one constant frame, and return all outputs."""
+        """Run all steps in one C call, on frames [T, C, H, W] or a constant frame, and return every step's outputs."""
         found = np.zeros((steps, outputs), self._source.dtype)
         self._function("answer")(_filled(self._source.answer_bytes), _pointer(frames), _pointer(found))
         return found

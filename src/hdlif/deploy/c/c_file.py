@@ -1,4 +1,4 @@
-"""Tables, kernels, includes, structs and scratch-memory layout of a C file."""
+"""The parts of a C file: tables, kernels, includes, structs and the layout of scratch memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass
 class Lifetime:
-    """The size of a value in entries, with the indices of the first and last stages that use the value."""
+    """A value's number of entries, and the indices of the first and last stages that use the value."""
 
     size: int
     first: int
@@ -32,7 +32,7 @@ class Lifetime:
 
 
 def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset[str]) -> dict[str, Lifetime]:
-    """Return the lifetime of every value in `sizes`, which extends to the end of the step for values in `kept`."""
+    """Return the lifetime of every value in `sizes`; values in `kept` live until the end of the step."""
     found: dict[str, Lifetime] = {}
     for place, stage in enumerate(stages):
         for name in (*stage.loaded, *stage.scanned):
@@ -47,10 +47,10 @@ def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset
 
 
 def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return the offset of each value and the total size, both in entries of one type.
+    """Return the offset of each value and the total size, both as numbers of entries.
 
-    A stage may overwrite its input if it reads that input element by element and no later stage needs it. The largest
-    values are placed first, each at the lowest offset that is free during the value's lifetime.
+    A stage may overwrite an input that it reads element by element and that no later stage needs. The largest values
+    are placed first, each at the lowest offset that is free during the value's lifetime.
     """
     tenants: dict[str, list[str]] = {}
     host: dict[str, str] = {}
@@ -75,7 +75,7 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
 
 
 def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return block offsets and the total size, with overlaps only between blocks that have disjoint lifetimes."""
+    """Return the offset of each block and the total size; only blocks with disjoint lifetimes may overlap."""
     offsets: dict[str, int] = {}
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
@@ -94,7 +94,7 @@ START = "__START"
 
 @dataclass(frozen=True)
 class Table:
-    """A tensor's table of rows in C, or a literal if the tensor is a single number.
+    """A C table of a tensor's rows, or a C literal if the tensor is a single number.
 
     Attributes:
         learned: whether the table is a local name for a member of the struct `learned`, initialised from constants.
@@ -187,7 +187,7 @@ class CFile:
 
     @property
     def fits_16_bits(self) -> bool:
-        """Return whether the sums of all layers with codes and integer weights stay below 2^15."""
+        """Return whether the sums of all layers that multiply codes by integer weights stay below 2^15."""
         for node in self.nodes:
             largest = self.values[node.inputs[0]].max_code
             if largest is not None and node.attributes.get("encoding", "float32") != "float32":
@@ -227,7 +227,7 @@ class CFile:
             self.kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
-        """Return a tensor's table of rows, or by default a literal for a single untrained number.
+        """Return the C table of a tensor's rows, or, unless `as_table` is set, a literal for a single untrained number.
 
         Args:
             values: integers that replace the node's own values.
@@ -309,7 +309,7 @@ class CFile:
 
 @dataclass(frozen=True)
 class Struct:
-    """The members of a C struct, and the size of the struct with padding."""
+    """The members of a C struct, and the size of the struct in bytes, including padding."""
 
     members: list[str]
     size: int

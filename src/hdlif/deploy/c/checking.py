@@ -1,4 +1,4 @@
-"""Build a network's C source on this machine, and compare the outputs with those of the reference."""
+"""Build a network's C source on this machine, and compare its outputs with the reference outputs."""
 
 import math
 import re
@@ -50,7 +50,7 @@ class Checked:
 
 
 def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
-    """Compile `source`, and compare the outputs on random sequences bit for bit with those of the reference.
+    """Compile `source`, run it on random sequences, and compare the outputs with the reference outputs bit for bit.
 
     Args:
         graph: graph that `source` was translated from.
@@ -89,8 +89,8 @@ def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
     """Train the reference learner on N sequences [T, N, C, H, W], and yield the bytes of the learned struct after each
     update.
 
-    The learning rate has its default value, and `target_of` selects the class of each sequence. T may be 1 if all steps
-    use the same frame.
+    The learner uses the default learning rate, and `target_of` selects the class of each sequence. T may be 1 if all
+    steps use the same frame.
     """
     learning = source.learning
     assert learning is not None

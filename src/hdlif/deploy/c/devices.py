@@ -69,7 +69,7 @@ def run_on_devices(
     *,
     by_answer: bool = False,
 ) -> Iterator[Ran]:
-    """Run the samples on each of `devices`, by default all installed ones, and yield the results.
+    """Run the samples on each of `devices`, by default all devices whose tools are installed, and yield the results.
 
     Args:
         project: the files of `firmware`, by name.
@@ -118,7 +118,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
 
 
 def _flash_bytes(printed: str, file: str) -> int | None:
-    """Return a file's .text, .rodata and .data bytes from the output of `size`, or None if the file is not listed."""
+    """Return a file's total .text, .rodata and .data bytes as printed by `size`, or None if `size` omits the file."""
     found = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+(?:\./)?{re.escape(file)}$", printed, re.MULTILINE)
     return None if found is None else sum(map(int, found.groups()))
 

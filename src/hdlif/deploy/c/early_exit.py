@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
-    """Return the header's declarations, given the C parameter for learned tensors or an empty string."""
+    """Return the header's declarations; `learned` is the C parameter for learned tensors, or an empty string."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, given to each step" if is_static else "a frame for each step"
     return [

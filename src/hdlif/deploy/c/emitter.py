@@ -25,7 +25,8 @@ FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
 
 @dataclass(frozen=True)
 class Emitter:
-    """An op's translation to C, either as loops or as an expression for one entry. Views require no C code.
+    """An op's translation to C, either as loops or as an expression for one entry. View ops, such as `flatten`, require
+    no C code.
 
     Attributes:
         entry: the operations in float32.

@@ -12,8 +12,8 @@ from hdlif.runtime.learning import Learner, LearningRate, with_learned
 def from_device(
     graph: Graph, saved: bytes, level: Level = "classifier", *, momentum: float = 0.0, arithmetic: str = "float"
 ) -> Graph:
-    """Return `graph` with the values from the bytes of a struct `NAME_learned`, and with a record of the original
-    graph.
+    """Return `graph` with the trained values of a struct `NAME_learned`, given as bytes, and with a record of the
+    original graph.
 
     `hdlif.graph.artefact.save` writes the result as a model file.
 

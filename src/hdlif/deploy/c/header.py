@@ -33,7 +33,7 @@ def header(
         f"   {name}_start makes the state of a new sequence, and {name}_step gives the outputs of one time step:",
         f"   {_meaning(graph)}.",
         f"   {_shown(graph)}",
-        "   The work space carries nothing from one step to the next: networks and sequences may share one. */",
+        "   The workspace carries nothing from one step to the next: networks and sequences may share one. */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
@@ -85,7 +85,7 @@ def header(
 
 
 def _frame_comment(graph: Graph) -> list[str]:
-    """Return a comment on the normalisation of a frame, with its constants if there are few."""
+    """Return a comment on a frame's normalisation, which lists the constants unless there are many channels."""
     record, whole = graph.input, INPUT_KINDS[graph.input.kind]
     value = "value" if whole == 1 else f"value / {whole}"
     lines = [

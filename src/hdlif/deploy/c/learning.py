@@ -1,4 +1,4 @@
-"""C code for continued learning, with all trained values in a struct that the caller allocates.
+"""C code for continued learning; all trained values are in a struct that the caller allocates.
 
 All arithmetic is in float32, in the same order as in the reference `hdlif.runtime.reference_learning`.
 """
@@ -54,7 +54,7 @@ class Learning:
 
     @property
     def rates_comment(self) -> tuple[str, ...]:
-        """Return the lines of a comment on the rates and the result of an update."""
+        """Return the lines of a comment on an update's learning rates and return value."""
         return (
             "   Numbers move by `rate` times the mean, scales by this times the square of their start, and low-bit",
             "   weights by `latent_rate` of a code (root mean square). Returns 1; or 0 if there are no gradients or",
@@ -196,7 +196,7 @@ class Learning:
         return [(self.number, "gradients", self._entries), *states]
 
     def _states(self) -> dict[str, int]:
-        """Return the names and sizes of the previous step's states that backward passes read."""
+        """Return the names and sizes of those states from the previous step that backward passes read."""
         return {
             self.file.state_names[f"{node.name}.{name}"]: self.file.size(node.name)
             for node in self._backward()
@@ -324,7 +324,7 @@ def network_of(graph: Graph) -> int:
 
 
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
-    """Return only the parts of a C file that implement learning.
+    """Return the parts of a C file that implement learning, without the rest of the file.
 
     `Learning.memory` converts the bytes of a device's struct to the memory of a `hdlif.runtime.Learner` with the same
     graph, `level` and `momentum`. A learner with this memory can continue training or save the network as a model file.

@@ -102,9 +102,9 @@ def translate(
 ) -> Source:
     """Translate a graph to C99 source code.
 
-    The outputs in C are bit-identical to those of `hdlif.runtime.reference`, or, in fixed point, to those of
-    `fixed.run`. If `learn` is set, the C code can also continue to train the network. Trained values are bit-identical
-    to those of `hdlif.runtime.reference_learning`, or, in fixed point, to those of `FixedLearner`.
+    The outputs in C are bit-identical to the outputs of `hdlif.runtime.reference` or, in fixed point, of `fixed.run`.
+    If `learn` is set, the C code can also continue to train the network. The trained values are bit-identical to the
+    values of `hdlif.runtime.reference_learning` or, in fixed point, of `FixedLearner`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node

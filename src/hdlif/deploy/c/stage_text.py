@@ -1,4 +1,4 @@
-"""Builders for the C function of one stage, with loops, statements and fixed-point expressions."""
+"""Builders that write the C function of a stage: its loops, statements and fixed-point expressions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hdlif.graph.learning import Place
 
 @dataclass(frozen=True)
 class Operand:
-    """A C expression, with a flag that is set for integer codes and unset for numbers."""
+    """A C expression and a flag, which is True for an integer code and False for a number."""
 
     text: str
     is_code: bool
 
 
 class Arithmetic(Protocol):
-    """The interface for arithmetic in stages, with members as documented in `arithmetic.Floats`."""
+    """The interface for arithmetic in stages; `arithmetic.Floats` documents its members."""
 
     number: str
     local: str
@@ -145,7 +145,7 @@ class StageText:
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
     def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return a C expression for the entry of a node's rows at the current step and channel.
+        """Return a C expression for the entry of a node's tensor `key` at the current step and channel.
 
         Args:
             values: values that replace the node's own in the table.
@@ -236,7 +236,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """Write the current entry of every node in the stage, using `value`, if given, for the first node.
+        """Write the current entry of every node in the stage; `value`, if given, is the entry of the first node.
 
         Args:
             at: statements before `value`.

@@ -14,7 +14,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass(frozen=True)
 class Stage:
-    """A sequence of nodes with values of the same shape, in which all nodes after the first are elementwise.
+    """A sequence of nodes whose values have the same shape; all nodes after the first are elementwise.
 
     Attributes:
         stored: values that other stages read, in node order.

@@ -72,7 +72,7 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
 
 
 def sums_integers(file: CFile, node: Node) -> bool:
-    """Return whether a layer's sums are integers because its inputs are codes and its weights are low-bit."""
+    """Return whether a layer has codes as inputs and low-bit weights, in which case its sums are integers."""
     return file.values[node.inputs[0]].max_code is not None and node.attributes["encoding"] != "float32"
 
 

@@ -52,7 +52,8 @@ class Node(nn.Module):
     """An snnTorch module for a layer of hdlif neurons. Each call `spk, mem = node(cur, mem)` runs one step.
 
     The output `mem` is the potential after the step and also carries the step number and all other states. Pass the
-    returned `mem` to the next call, as with snnTorch's own neurons. Start a sequence with None or `init_leaky()`.
+    returned `mem` to the next call, as with snnTorch's own neurons. To start a sequence, pass None or the result of
+    `init_leaky()` as `mem`.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.

@@ -1,11 +1,12 @@
-"""Network structures as plain values, with child modules and operations but without weights.
+"""Network structures as plain values: child modules and operations, but no weights.
 
     {"input": [C, H, W], "output": NAME,
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-Each line computes a value from the input "" or from the values of earlier lines. A "child" line runs the child with the
-same name. A recipe can contain the structure of an imported network, so a checkpoint requires no other file.
+Each line computes a value from the network's input, which is named "", or from the values of earlier lines. A "child"
+line runs the child with the same name. A recipe can contain the structure of an imported network, so a checkpoint
+requires no other file.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Convert spiking networks from other libraries, which combine torch layers with custom neurons.
+"""Convert spiking networks that combine torch layers with another library's neurons.
 
 Networks are traced as in `hdlif.models.spiking`, but activations raise an error instead of becoming neurons.
 """
@@ -145,8 +145,8 @@ def fill(neuron: nn.Module, **rows: Tensor) -> None:
 
 
 def above(threshold: Any) -> NDArray[np.float32]:
-    """Return the next float32 above a threshold, because firing at or above this value is equivalent to firing above
-    the threshold.
+    """Return the next float32 above a threshold: to fire at or above this value means to fire strictly above the
+    threshold.
     """
     return np.nextafter(np.asarray(threshold, np.float32), np.float32(np.inf))
 

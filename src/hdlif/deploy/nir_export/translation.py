@@ -64,7 +64,7 @@ class _Value:
 
 
 def nir_package() -> Any:
-    """Import and return the package nir, or raise `MissingExtraError` if nir is not installed."""
+    """Import and return the `nir` package, or raise `MissingExtraError` if it is not installed."""
     try:
         import nir
     except ModuleNotFoundError as error:
@@ -185,7 +185,7 @@ class _Translation:
         return self.nir.Linear(weight=weight)
 
     def applied(self, name: str, times: Floats | None = None) -> _Value:
-        """Return a node's value times `times`, with the pending scale applied."""
+        """Return a node's value multiplied by `times`, if given, and by the pending scale."""
         value = self.values[name]
         scale = value.scale if times is None else value.scale * times
         return self.with_affine(name, scale, np.zeros(1))

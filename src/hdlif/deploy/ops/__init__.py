@@ -1,4 +1,4 @@
-"""Lowerings of modules to ops, and the PyTorch and ONNX implementations of ops, with one `FORM` per op file."""
+"""Lowerings of modules to ops, and the PyTorch and ONNX implementations of ops; each op's file defines one `FORM`."""
 
 from collections.abc import Mapping
 

@@ -64,7 +64,7 @@ def _spike(
 ) -> Wire:
     """Lower a neuron's step, and multiply its spikes by `gain`.
 
-    A spike that equals 1 or 0 times a row becomes the code 1 or 0, with the row as the scale.
+    A spike that always equals either 0 or a row becomes the code 0 or 1, with the row as the scale.
 
     Args:
         rows: replacements for the neuron's own parameters, at least T rows each.

@@ -42,7 +42,7 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
 
 
 def _row_shape(node: Node, key: str) -> tuple[int, ...]:
-    """Return the ONNX shape of the kernel over channels or of its bias."""
+    """Return the shape, in ONNX, of the channel-attention kernel or its bias."""
     columns = node.tensors[key].shape[1]
     return (1, 1, columns) if key == "weight" else (columns,)
 

@@ -222,7 +222,7 @@ def _node(entry: Mapping[str, Any], stored: Mapping[str, Array]) -> Node:
 
 
 def _digest(content: bytes, position: int) -> str:
-    """Return the hexadecimal SHA-256 of a file, with the digest at `position` replaced by zeros."""
+    """Return the hexadecimal SHA-256 of a file's bytes, computed with zeros instead of the digest at `position`."""
     found = hashlib.sha256(content[:position])
     found.update(_NO_DIGEST.encode())
     found.update(memoryview(content)[position + len(_NO_DIGEST) :])

@@ -17,9 +17,9 @@ def roles(graph: Graph) -> dict[str, Role]:
     Low-bit layers always belong to the body. The roles of other layers depend on their positions relative to the spikes
     of neurons and quantisers:
 
-    - Stem layers do not depend on spikes. Each stem layer either is a first layer after the input or lies on every path
-    from the input to the output. The second convolution of a deep stem thus belongs to the stem, but a shortcut
-    parallel to neurons does not.
+    - Stem layers do not depend on spikes. Each stem layer either has no convolution or linear layer before it, or lies
+    on every path from the input to the output. The second convolution of a deep stem thus belongs to the stem, but a
+    shortcut parallel to neurons does not.
     - Classifier layers have no other convolution or linear layer after them.
     - body: all other layers.
     """

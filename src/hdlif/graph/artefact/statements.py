@@ -35,7 +35,7 @@ def statement(graph: Graph) -> str:
 
 
 def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Parse the text that `statement` returns, or raise `ArtefactError` unless all fields have valid types.
+    """Parse the text that `statement` returns; raise `ArtefactError` if any field has an invalid type.
 
     Args:
         text: the result of `statement`.

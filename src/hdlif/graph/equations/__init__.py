@@ -1,4 +1,4 @@
-"""Programs of neuron steps, with tracing from equations, checks, operation counts and evaluation in NumPy.
+"""Programs of neuron steps: tracing from equations, checks, operation counts and evaluation in NumPy.
 
     program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
 

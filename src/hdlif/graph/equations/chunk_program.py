@@ -1,4 +1,4 @@
-"""Forward and backward programs of a step in a chunk, which the native kernels run.
+"""Forward and backward programs that the native kernels run for each step of a chunk.
 
 `forward` computes a step's results and the values saved for the backward pass. `backward` computes the gradients of a
 step's inputs from the gradients of the results and the saved values. The registers of a program contain streams,
@@ -179,7 +179,7 @@ def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
 
 
 def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """Return a saved value's memory layout at later steps, when saved states come from within the chunk."""
+    """Return a saved value's memory layout at later steps, whose saved states were computed within the chunk."""
     source = saving.source(value, len(saving.program.states))
     return encoding_of(saving, source.value) if source.place == "computed" else "values"
 

@@ -2,8 +2,8 @@
 
 `trace` rewrites a deployed program to save operations. A rewritten program computes the same values up to rounding, but
 derivatives may differ if two values are equal. Training follows the equation literally. The literal step preserves the
-order and rounding of operations, stopped gradients, and the gradients of functions of parameters. For equal operands of
-a maximum, the gradient is routed as in the original function.
+order and rounding of operations, stopped gradients, and the gradients of functions of parameters. If the operands of a
+maximum are equal, the gradient is routed as in the original function.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows for the given parameter values and the current values of numbers and one-element arrays."""
+        """Return the rows, given the values of parameters; numbers and one-element arrays have their current values."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 

@@ -1,6 +1,6 @@
 """Deduplicated operations of a step, with rewriting rules that save operations.
 
-Nodes are numbered in order of appearance, with the current and the states before constants, rows and operations. The
+Nodes are numbered in order of appearance; the current and the states come before constants, rows and operations. The
 rewriting rules (`_rewritten`) preserve the value for all finite inputs, up to one omitted rounding.
 """
 

@@ -264,7 +264,7 @@ class Program:
 
     @property
     def varying(self) -> frozenset[int]:
-        """Return the registers that depend on the current or a state and therefore differ between neurons."""
+        """Return the registers that depend on the current or a state, so that their values differ between neurons."""
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:

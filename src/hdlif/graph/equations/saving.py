@@ -4,8 +4,8 @@ A derivative may depend on the other factor of a product, the argument of a step
 operands. A `Value` is a register of the program or a function of registers. Some values that derivatives need are
 recomputed from other values instead of being saved. The saved values are the cheapest set from which all other values
 can be computed. The cheapest set is a minimum cut between the current and states on one side and the inputs of
-derivatives on the other. If a derivative depends on a state, each step saves the state before the step, which the
-previous step computed.
+derivatives on the other. If a derivative depends on a state, each step saves its initial state, as computed by the
+previous step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Node = TypeVar("Node", bound=Hashable)
 def cheapest_cut(
     reads: Mapping[Node, Iterable[Node]], costs: Mapping[Node, int], *, sources: Iterable[Node], sinks: Iterable[Node]
 ) -> set[Node]:
-    """Return the minimum-cost node cut between sources and sinks that is nearest to the sinks.
+    """Return the minimum-cost node cut between sources and sinks; of several such cuts, the nearest to the sinks.
 
     The algorithm uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972). In the flow network,
     each node becomes an edge with the node's cost as its capacity. Nodes that can reach a sink after the last
@@ -67,7 +67,7 @@ def cheapest_cut(
 
 
 def _towards_sink(left: Mapping[object, Mapping[object, float]]) -> dict[object, object]:
-    """Return the nodes with residual capacity towards the sink (None), each with the next node on a shortest path."""
+    """Map each node that can still send flow to the sink (None) to the next node on a shortest path to the sink."""
     following: dict[object, object] = {None: None}
     waiting: deque[object] = deque([None])
     while waiting:
@@ -246,7 +246,7 @@ class Saving:
         }
 
     def operands(self, value: Value) -> tuple[Value, ...]:
-        """Return the inputs of a value."""
+        """Return the values from which a value is computed."""
         program = self.program
         if value.register < program.first:
             return (Value(value.register),) if value.kind == "true" else ()
@@ -279,7 +279,7 @@ class Saving:
         return tuple(sorted(value for value in cut if value.register in program.varying))
 
     def _cost(self, value: Value, saved_after: set[int]) -> int:
-        """Return the cost of saving a value, in bits per neuron for float32."""
+        """Return the cost of saving a value, in bits per neuron if states are float32."""
         if value.kind == "value" and value.register in saved_after:
             return 0
         if value == Value(0) and self.step.current_is_kept:
@@ -308,7 +308,7 @@ class Saving:
         return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
 
     def source(self, value: Value, step: int) -> Source:
-        """Return the location of a step's value, which for a state is in an earlier step or before the chunk."""
+        """Return where a step's value comes from; a state comes from an earlier step or from before the chunk."""
         program = self.program
         while value.kind == "value" and 0 < value.register <= len(program.states):
             if step == 0:
@@ -317,7 +317,7 @@ class Saving:
         return Source("current" if value == Value(0) else "computed", value, step)
 
     def sources(self, steps: int) -> list[list[Source]]:
-        """Return the locations of the values that each step saves."""
+        """Return, for each step, where the values that it saves come from (see `source`)."""
         return [[self.source(value, step) for value in self.kept] for step in range(steps)]
 
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:

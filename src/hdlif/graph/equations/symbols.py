@@ -1,4 +1,4 @@
-"""Symbols, which stand in for tensors in a step and record all operations.
+"""Symbols that stand in for the tensors of a step and record all operations on these tensors.
 
 Symbols support operators and the PyTorch functions that the tracer recognises by name. Any other operation raises an
 error with the line number in the equation.
@@ -114,7 +114,7 @@ def _kind(value: object) -> str:
 
 
 def _code(step: Callable[..., Any]) -> CodeType:
-    """Return the code object of a step, which may be a partial function."""
+    """Return the code object of a step; the step may be a partial function."""
     while isinstance(step, partial):
         step = step.func
     code = getattr(step, "__code__", None)
@@ -124,7 +124,7 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """A stand-in for a tensor in a step, which is either a parameter or a signal with one value per neuron.
+    """A stand-in for a tensor in a step: either a parameter, or a signal with one value per neuron.
 
     Args:
         tracer: the tracer of the step.
@@ -160,7 +160,7 @@ class Symbol:
     def __torch_function__(
         cls, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Handle a PyTorch or hdlif function with a symbol as an argument."""
+        """Handle a call of a PyTorch or hdlif function with a symbol as an argument."""
         every = [*args, *(kwargs or {}).values()]
         symbol = next(one for one in _flat(every) if isinstance(one, Symbol))
         return symbol._call(getattr(function, "__name__", str(function)), function, args, dict(kwargs or {}))

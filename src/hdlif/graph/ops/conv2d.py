@@ -74,7 +74,7 @@ def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum of weight · g over (ky, kx, co), and dweight, the sum of g · x over the map, row by row.
+    """Return dx = sum of weight · g over (ky, kx, co), and dweight = sum of g · x over the map, row by row.
 
     The sums of dx and dweight start from +0.
     """

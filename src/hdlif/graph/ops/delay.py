@@ -1,8 +1,8 @@
 """The delay op, which outputs 0 at the first step and, at later steps, the previous step's value of node `source`. If
 `source` comes later in the graph, the delay closes a loop.
 
-The input only defines the shape, which must equal the shape of `source`. The output contains codes up to `max_code`, or
-floats if `max_code` is 0.
+The op's input only defines the output's shape, which must equal the shape of `source`. The output contains codes up to
+`max_code`, or floats if `max_code` is 0.
 """
 
 from collections.abc import Mapping, Sequence

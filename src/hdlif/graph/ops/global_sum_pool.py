@@ -1,4 +1,4 @@
-"""The global_sum_pool op, y = sum of x over (row, column), in this order."""
+"""The global_sum_pool op: y is the sum of x over all pixels, added row by row."""
 
 import itertools
 from collections.abc import Sequence

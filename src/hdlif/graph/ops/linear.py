@@ -1,4 +1,4 @@
-"""The linear op, y = sum of weight · x over ci, in ascending order, as in `conv2d`."""
+"""The linear op: y[co] is the sum of weight[co, ci] · x[ci], added in ascending order of ci as in `conv2d`."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum of weight · g over co, in ascending order, and dweight = g · x."""
+    """Return dx, the sum of weight · g added in ascending order of the output channel, and dweight = g · x."""
     (x,), weight = passed.inputs, node.tensors["weight"].astype(np.float32)
     total = np.zeros(x.shape, np.float32)
     for channel, row in enumerate(weight):

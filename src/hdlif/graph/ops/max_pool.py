@@ -1,4 +1,4 @@
-"""The max_pool op, y = max of x over (ky, kx), with -inf as padding."""
+"""The max_pool op: y is the maximum of x over each window, with -inf as padding."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,10 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum over (ky, kx) of the gradients of all windows in which an entry is the first maximum."""
+    """Return dx: for each input entry, the summed gradients of the windows in which that entry is the first maximum.
+
+    The gradients are added in order of the entry's place (ky, kx) in the window.
+    """
     x, (pad_y, pad_x) = passed.inputs[0].astype(np.float32), node.attributes["padding"]
     margins = ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x))
     padded, largest = np.pad(x, margins, constant_values=-np.inf), evaluate(node, passed.t, [x], {})

@@ -1,9 +1,9 @@
-"""The program op, a neuron's equation as elementwise operations on registers (`hdlif.graph.equations.program`).
+"""The program op evaluates a neuron's equation by elementwise operations on registers (`graph.equations.program`).
 
-Register 0 is x, followed by the states before the step, row0[t, c], row1[t, c], ..., and one register per operation.
-All states are initially 0. The output y is the register `spike`, which is a code if its operation returns only 1 or 0.
-The states after the step are the registers `after`. An equation with `fires` = false (default: true) emits no spikes
-and does not count as a neuron layer.
+Register 0 is x. The next registers contain the states before the step, then row0[t, c], row1[t, c], ..., and then the
+result of each operation. All states are initially 0. The output y is the register `spike`, and is an integer code if
+that register's operation returns only 1 or 0. The registers listed in `after` contain the states after the step. An
+equation with `fires` = false (default: true) emits no spikes and does not count as a neuron layer.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ def row_names(program: Program) -> tuple[str, ...]:
 
 
 def named_rows(node: Node) -> dict[str, Array]:
-    """Return the tensors of a program node, by row name."""
+    """Return a dict from the row names of a program node to its tensors."""
     program = program_of(node)
     return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
 
 
 def program_of(node: Node) -> Program:
-    """Return the program of a node, or raise `ArtefactError`."""
+    """Return the program of a node, or raise `ArtefactError` if the program is invalid."""
     try:
         return from_attributes(node.attributes)
     except EquationError as error:
@@ -63,7 +63,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return the gradients of the step, with the gradients of tensors summed over the map, row by row."""
+    """Return the gradients of one step; the gradient of each tensor is summed over the map, row by row."""
     program, x = program_of(node), passed.inputs[0].astype(np.float32)
     states = [passed.states[name] for name in program.states]
     own = {key: row_of_step(node, key, passed.t, x.ndim) for key in row_names(program)}
@@ -84,7 +84,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def fires(node: Node) -> bool:
-    """Return whether the equation emits spikes, which is not the case for companding."""
+    """Return whether the equation emits spikes; a companding equation, for example, does not."""
     return bool(node.attributes.get("fires", True))
 
 

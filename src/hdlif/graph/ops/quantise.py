@@ -34,7 +34,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return the gradient dx = g · inverse_step for all x, straight-through as in `hdlif.nn.SpikeQuantizer`."""
+    """Return the straight-through gradient dx = g · inverse_step for all x, as in `hdlif.nn.SpikeQuantizer`."""
     return (gradient * row_of_step(node, "inverse_step", passed.t, gradient.ndim),), {}
 
 

@@ -1,6 +1,6 @@
-"""The sum_pool op, y = sum of x over (ky, kx), in this order, without padding.
+"""The sum_pool op: y is the sum of x over each window, added row by row, without padding.
 
-Leftover rows and columns are ignored.
+Rows and columns that do not fill a window are ignored.
 """
 
 import math
@@ -29,7 +29,10 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum over (ky, kx) of the gradients of all windows that contain an entry."""
+    """Return dx: for each input entry, the summed gradients of all windows that contain the entry.
+
+    The gradients are added in order of the entry's place (ky, kx) in the window.
+    """
     whole = np.zeros(passed.inputs[0].shape, np.float32)
     for _, _, window in windows(whole, node.attributes["kernel"], node.attributes["stride"]):
         window += gradient

@@ -20,7 +20,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum of the gradients of an entry's copies, row by row."""
+    """Return dx: for each input entry, the sum of the gradients of its copies, added row by row."""
     (batch, channels, height, width), (down, across) = passed.inputs[0].shape, node.attributes["factor"]
     copies = gradient.reshape(batch, channels, height, down, width, across).swapaxes(3, 4)
     return (in_order(copies, 4),), {}

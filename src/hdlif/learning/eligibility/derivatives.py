@@ -1,4 +1,4 @@
-"""Derivatives of neuron steps and dependencies between the states within a chunk."""
+"""Compute the derivatives of neuron steps, and the dependencies between states within a chunk."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def derivatives_of(
 
 
 def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> list[Derivatives]:
-    """Return the derivatives with the spike as an additional state, which feeds the next current with weights `own`."""
+    """Return derivatives that treat the spike as a further state, which feeds the next current with weights `own`."""
     return [
         Derivatives(of.by_current, [*of.by_state, times(of.by_current, own)], of.by_row) for of in (spike, *states)
     ] + [Derivatives(spike.by_current, [*spike.by_state, times(spike.by_current, own)], spike.by_row)]
@@ -85,7 +85,7 @@ def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | N
 
 
 def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
-    """Return dL/dv_j for each state after each of K steps, [K, B, N], and for each initial state.
+    """Return dL/dv_j for each state j, first after each of K steps, [K, B, N], and then before the first step.
 
     Args:
         along: dL/ds·∂s/∂v_j, [K, B, N].

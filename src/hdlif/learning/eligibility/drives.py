@@ -16,7 +16,7 @@ from hdlif.nn.synapses import QuantLayer
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that provides currents in this step, with the subsequent batch norm or gain and shift."""
+    """A synapse that provides currents in this step, and the batch norm or gain and shift after the synapse, if any."""
 
     synapse: nn.Module
     x: Tensor
@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope dI/dy of currents I = g·n + β, [K, B, N], where n is a synapse's output y after normalisation.
+    """The slope dI/dy of the currents I = g·n + β [K, B, N], where n is the normalised output y of a synapse.
 
     The gain g is broadcast to the shape of the currents.
     """
@@ -49,7 +49,7 @@ class Drive:
     product: Tensor | None = None
 
     def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the multipliers of `x` and `product`, [K, B, N] each, in dI/dW times a given factor."""
+        """Return the multipliers of `x` and `product`, [K, B, N] each, in the expression factor·dI/dW."""
         scaled = factor if self.gain is None else factor * self.gain
         return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
 

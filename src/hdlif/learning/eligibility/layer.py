@@ -1,4 +1,4 @@
-"""The eligibilities of a layer: updates after steps, and the gradient of parameters through past steps."""
+"""Update the eligibilities of a layer after its steps, and compute parameter gradients through past steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAMPLES = 4
 
 @dataclass
 class Pending:
-    """The pending update from the last steps of a layer, which is applied when the next steps run.
+    """The pending update of a layer's eligibilities by its latest steps, which is applied when the next steps run.
 
     Attributes:
         states: the derivatives of each state after each step.
@@ -112,10 +112,10 @@ def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class Past(torch.autograd.Function):
-    """The identity on spikes, which adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k to each parameter's gradient.
+    """The identity on spikes, whose backward pass adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k to each parameter's gradient.
 
-    The layer provides the eligibilities e before the first step. Contributions within the chunk are back-propagated.
-    The parameters are the weights of the layer's synapses, followed by the parameters with at most N numbers.
+    Here, e are the layer's eligibilities before the first step. Contributions within the chunk are back-propagated. The
+    parameters are the weights of the layer's synapses, followed by the parameters with at most N numbers.
     """
 
     @staticmethod

@@ -151,7 +151,7 @@ class Eligibility(Observer):
         self.check_budget()
 
     def check_budget(self, times: int = 1) -> None:
-        """Raise `TrainingError` if the traces of all layers, for `times` batches, exceed the budget."""
+        """Raise `TrainingError` if the size of all layers' traces, multiplied by `times`, exceeds the budget."""
         sizes = {name: times * size for name, size in self.bytes.items()}
         if (total := sum(sizes.values())) > self._budget:
             most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
@@ -172,7 +172,7 @@ class Eligibility(Observer):
         steps: range,
         rows: Sequence[Tensor],
     ) -> Tensor:
-        """Return the spikes y [K, B, N, ...] of K steps, with a gradient that includes the layer's past.
+        """Return the spikes y [K, B, N, ...] of K steps, whose gradient also covers the layer's past steps.
 
         Args:
             x: the currents, [K or 1, B, N, ...].
@@ -251,7 +251,7 @@ class Eligibility(Observer):
         return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"
 
     def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
-        """Return the drives of weights and of other parameters, and the parameters that receive the gradients."""
+        """Return dI/dW of the weights, dI/dp of other parameters, and all parameters that receive gradients."""
         gather = carried(steps).gather
         drives: list[Drive] = []
         weights: list[Tensor] = []
@@ -276,7 +276,7 @@ class Eligibility(Observer):
 
 
 def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
-    """Return the indices of learned rows that all steps share."""
+    """Return the indices of the learned parameter rows that all steps share."""
     with torch.enable_grad():
         learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
     shared = [len(values) == 1 for values in neuron.row_values().values()]

@@ -30,10 +30,11 @@ def spiking(
     """Return a spiking network with the layers, wiring and weights of `model`, without modifying `model`.
 
     Each use of an activation (ReLU, ReLU6, or Hardtanh with a minimum of 0) becomes a separate layer of neurons. Upper
-    bounds, as in ReLU6, are dropped, because the neurons determine the size of spikes (use `SpikeQuantizer` to limit
-    the size). Batch norms become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all
-    convolutions and linear layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`,
-    with the same weights and biases. Composite modules are traced with torch.fx, and the layers keep their names.
+    bounds, as in ReLU6, are dropped, because the neurons determine the amplitude of spikes. To limit the amplitude, use
+    `SpikeQuantizer`. Batch norms become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default,
+    all convolutions and linear layers except the first and the last become `QuantConv1d`, `QuantConv2d` or
+    `QuantLinear`, with the same weights and biases. Composite modules are traced with torch.fx, and the layers keep
+    their names.
 
     >>> import torch
     >>> from torch import nn
@@ -87,7 +88,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
 
 
 def _listed(problems: Iterable[tuple[str, str]]) -> str:
-    """Format a list of all distinct problems, each with the first affected module."""
+    """Describe the first distinct problems, each with the first affected module, and count the other problems."""
     places: dict[str, list[str]] = {}
     for path, why in problems:
         places.setdefault(why, []).append(path)

@@ -1,4 +1,4 @@
-"""Convert composite modules by tracing their forward pass with torch.fx, with children as leaves.
+"""Convert composite modules by tracing their forward pass with torch.fx; the children are leaves of the trace.
 
 A torch function with an equivalent module is converted like that module.
 """
@@ -196,7 +196,7 @@ class _Following:
         return bool(in_place and values and list(values[0].users)[-1] is not node)
 
     def _made(self, node: fx.Node, make: Callable[..., nn.Module | None]) -> None:
-        """Replace a function with the module from `make`, or drop an identity (if `make` returns None)."""
+        """Replace a function with the module that `make` returns, or drop the function if `make` returns None."""
         try:
             made = make(*node.args[1:], **{name: value for name, value in node.kwargs.items() if name != "input"})
         except (TypeError, ValueError):

@@ -22,7 +22,7 @@ from hdlif.nn.kernels.tensors import is_plain
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums of values and squares per step and channel, for batch statistics.
+    """Sums of the values and of their squares, per step and channel, for batch statistics.
 
     Attributes:
         totals, squares: sums of the values and of their squares, [K, C] in float64.

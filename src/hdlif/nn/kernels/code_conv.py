@@ -51,7 +51,7 @@ class Shares(NamedTuple):
 
 @cache
 def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
-    """Return the largest fractions of nonzeros for which sparse gradients are faster than dense gradients.
+    """Return the largest fractions of nonzero entries for which sparse gradients are faster than dense gradients.
 
     Wide registers speed up dense gradients more than sparse gradients, especially with Winograd's algorithm.
 
@@ -86,7 +86,7 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
 
 
 def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
-    """Return W_q * x, [N, D, H', W'] with channels last, for spikes that are codes.
+    """Return the convolution W_q * x of coded spikes, [N, D, H', W'] in channels-last layout.
 
     Args:
         x: the spikes [N, C, H, W]; only the gradient reads them.
@@ -101,13 +101,13 @@ def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
 def convolve_with_moments(
     x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
 ) -> tuple[Tensor, Moments | None]:
-    """Return the convolution and the moments of each of `steps` parts of the batch, with None for inexact moments."""
+    """Return the convolution, and the moments of each of `steps` parts of the batch or None if they may be inexact."""
     found: tuple[Tensor, Moments | None] = _Convolved.apply(x, weight, codes, conv, steps)  # type: ignore[no-untyped-call]
     return found
 
 
 def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
-    """Return the sums Σ c·w [K, B, D, H', W'], with channels last, and the moments of the maps, without a graph.
+    """Return the sums Σ c·w [K, B, D, H', W'] in channels-last layout and the moments of the maps, without a graph.
 
     The convolution's maps are the sums times step·scale, and the moments include this factor.
 
@@ -169,7 +169,7 @@ class Packed:
         )
 
     def forward(self, codes: Codes, scale: Tensor | None, steps: int) -> tuple[Tensor, Moments | None]:
-        """Return the sums of products [N, D, H', W'], with channels last, times an optional scale [D].
+        """Return the sums of products times an optional scale [D], as [N, D, H', W'] in channels-last layout.
 
         Args:
             steps: the number of parts of the batch whose moments to return; 0 for none.
@@ -252,7 +252,7 @@ class _Convolved(torch.autograd.Function):
 def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of spikes and weights, with None for gradients that are faster densely."""
+    """Return the required gradients of spikes and weights, with None for those that are faster to compute densely."""
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     of_input = ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live
     of_weight = ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes
@@ -262,7 +262,7 @@ def _sparse_gradients(
 def _compiled_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: tuple[bool, bool], *, is_bfloat16: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of spikes and weights from the compiled kernels, with None for the others."""
+    """Compute the required gradients of spikes and weights with the compiled kernels; return None for the others."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
     if which[0]:

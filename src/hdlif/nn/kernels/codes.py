@@ -108,7 +108,9 @@ def can_be_quantised(surplus: Tensor) -> bool:
 
 
 def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
-    """Return marked spikes with 2^bits levels, as in `functional.quantize_spike`, with the gradient of the identity.
+    """Return spikes with 2^bits levels, marked with their codes, and with the values of `functional.quantize_spike`.
+
+    The gradient passes through unchanged.
 
     Args:
         surplus: [K, B, C, H, W], 0 or more; `can_be_quantised` must hold.
@@ -119,7 +121,7 @@ def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu:
 
 
 def quantise_to_codes(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
-    """Return spikes as codes only, or as ordinary spikes if a surplus is NaN, with the gradient of `quantise`."""
+    """Return spikes as codes only, or as ordinary spikes if a surplus is NaN; the gradient is as in `quantise`."""
     way, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, True)  # type: ignore[no-untyped-call]
     spikes: CodedSpikes | Tensor = way if codes is None else CodedSpikes(codes, len(surplus), way)
     return spikes

@@ -1,9 +1,10 @@
 """Compute 3x3 convolutions in float32 with Winograd's F(4x4, 3x3) on a CPU (`native/training/winograd.h`).
 
 A tile of 6x6 pixels and a kernel are transformed to 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. The products m of the
-transformed tile and kernel yield 4x4 output pixels, Aᵀ·m·A. Each pair of channels takes 36 products instead of 144
-(Lavin and Gray, arXiv 1509.09308). The gradients of x and the weight also use Winograd's algorithm. PyTorch sums in a
-different order, and `tests/nn/kernels/test_winograd.py` bounds the difference between the results.
+transformed tile and kernel yield 4x4 output pixels, Aᵀ·m·A. Each pair of an input and an output channel takes 36
+products instead of 144 (Lavin and Gray, arXiv 1509.09308). The gradients of x and the weight also use Winograd's
+algorithm. PyTorch sums in a different order, and `tests/nn/kernels/test_winograd.py` bounds the difference between the
+results.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class _OfSeries(Augment):
 
 
 class Jitter(_OfSeries, kind="jitter", makes=At("hdlif.data.augment:jitter")):
-    """Add normally distributed noise to each value of a time series."""
+    """Add Gaussian noise to each value of a time series."""
 
     deviation: float = field(0.05, "Standard deviation of the change.")
 
@@ -119,7 +119,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check `data.augment` for a kind of samples, which is None before the data are inspected. Raises `RecipeError`."""
+    """Check `data.augment` for a kind of samples; pass None before the data are inspected. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -131,7 +131,7 @@ def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
 
 
 def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]:
-    """Build the augmentations in order; shipped augmentations without arguments are returned as names."""
+    """Return the augmentations in order; a shipped augmentation without arguments is represented by its name."""
     return [part.build() or part.kind for part in read_augment(section, samples)]
 
 

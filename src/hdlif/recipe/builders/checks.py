@@ -49,8 +49,8 @@ _MAPS = ("map", "instances")
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first unknown name or wrong argument in the recipe.
 
-    `check_names` does not build anything or import PyTorch. `check` also tests whether listed layers exist and whether
-    the network fits the task.
+    `check_names` does not build anything or import PyTorch. `check` also tests whether the layers listed in the recipe
+    exist and whether the network fits the task.
     """
     check_data(recipe)
     read_task(recipe)
@@ -65,7 +65,7 @@ def check_names(recipe: Recipe) -> None:
 
 
 def names_own_parts(recipe: Recipe) -> bool:
-    """Return whether any part of the recipe is custom or from an installed package."""
+    """Return whether any part of the recipe is custom or comes from an installed package."""
     return any(True for _ in own_kinds(recipe))
 
 
@@ -111,7 +111,7 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network to try and its device.
+    """Return the network for `try_update` and the network's device.
 
     A network larger than `SMALL` is created on the "meta" device, without values. A smaller network is created on the
     CPU, with values drawn from the seed.
@@ -128,7 +128,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Create tensors without values inside the context and preserve torch's random state."""
+    """Within a context, create tensors without values and preserve torch's random state."""
     import torch
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
@@ -186,7 +186,7 @@ def check(recipe: Recipe) -> None:
 
 
 def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
-    """Return the network of a trained recipe in eval mode, with values set by `fill`.
+    """Return the network of a trained recipe in eval mode, with parameters and buffers set by `fill`.
 
     Without custom parts, the network is built once, without values. Custom parts may contain tensors outside the state
     dict, so networks with custom parts are built again with values.
@@ -301,7 +301,7 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if a custom network cannot be saved, or if running it step by step changes the logits."""
+    """Raise `RecipeError` if a custom network cannot be saved, or if its logits change when it runs step by step."""
     import torch
 
     names: dict[int, str] = {}
@@ -322,7 +322,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Run a network for one time step on one image and return the number of neurons and the outputs' shape."""
+    """Run a network on one image for one time step, and return the number of neurons and the shape of the outputs."""
     import torch
 
     from hdlif.nn import Neuron
@@ -350,7 +350,7 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
 
 
 def random_batch(recipe: Recipe, generator: Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Draw a batch of noise [T or 1, B, C, H, W] for the recipe's network, and a random target.
+    """Return a batch of noise [T or 1, B, C, H, W] for the recipe's network, and a random target.
 
     Args:
         count: B; by default the recipe's batch size.

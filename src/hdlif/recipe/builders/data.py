@@ -86,7 +86,7 @@ def frames_of(section: DataConfig, samples: str | None) -> str:
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Convert the samples of data sets to time steps, as the section specifies; events are already binned."""
+    """Convert samples to time steps as specified in the section, except events, which are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
@@ -112,6 +112,8 @@ def look(
     size: int | tuple[int, int] | None = None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    outputs: tuple[str, ...] | None = None,
+    new_classes: bool = False,
     time_steps: int | None = None,
     binning: str = "by_number",
     say: Callable[[str], None] = say_nothing,
@@ -124,6 +126,7 @@ def look(
         size: the value of `data.size`.
         known: input record of an existing network.
         scale: mean and standard deviation for normalising target values.
+        outputs, new_classes: as in `hdlif.data.own_data.Request`.
         time_steps: number of frames and targets; by default one frame, and any number of targets.
         binning: binning of recordings, if `known` does not specify it.
         say: called with a line if the inspection will take a while.
@@ -143,6 +146,8 @@ def look(
         known=known,
         say=say,
         scale=scale,
+        outputs=outputs,
+        new_classes=new_classes,
         time_steps=time_steps or 1,
         binning=binning if known is None or known.binning == "none" else known.binning,
     )
@@ -190,7 +195,7 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
 
 
 def data_kind(recipe: Recipe) -> Described:
-    """Return the known or recorded properties of the recipe's data, without reading the data.
+    """Return the properties of the recipe's data that are known or recorded in the recipe, without reading the data.
 
     Raises:
         RecipeError: the section is invalid, or its data must be inspected first (`with_data_found`).
@@ -213,7 +218,7 @@ def data_kind(recipe: Recipe) -> Described:
 
 
 def record_of(stated: InputConfig) -> InputRecord:
-    """Return the input record in a recipe. Raises `RecipeError` if the record is not valid."""
+    """Return the input record that a recipe contains. Raises `RecipeError` if the record is not valid."""
     sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
     record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
@@ -224,7 +229,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the noun for a sample in all recipes, or "sample" if the recipes use different nouns.
+    """Return the noun that all recipes use for a sample, or "sample" if they use different nouns.
 
     Args:
         recipes: recipes, or their copies in summaries, which another version may have written.

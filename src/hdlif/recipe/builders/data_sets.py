@@ -29,7 +29,7 @@ class Data(Part):
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
-    """Generated time series, with classes that depend on whether two distant bits differ."""
+    """Generated time series, whose class depends on whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
     noise: float = field(0.3, "Standard deviation of the values between the bits.")
@@ -123,7 +123,7 @@ class DataKind(Described):
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return a copy of this kind of generated data with different content."""
+        """Return a copy of this kind of generated data, with its content replaced by `content`."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -136,7 +136,7 @@ def _generated(part: type[Data], load: At) -> DataKind:
 
 
 def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any) -> DataKind:
-    """Return a data set of images, time series or rows; `name` determines the names of the loader and the constants."""
+    """Return a data set of images, time series or rows, whose loader and constants are found by `name`."""
     mean, std = (getattr(datasets, f"{name.upper()}_{one}") for one in ("MEAN", "STD"))
     names = others.pop("names", None) or getattr(datasets, f"{name.upper()}_CLASSES")
     record = InputRecord(shape, mean, std, **others)
@@ -144,7 +144,7 @@ def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any)
 
 
 def _counts(side: int) -> InputRecord:
-    """Return the input record for events that are counted by polarity and pixel, without scaling."""
+    """Return the input record for unscaled event counts per polarity and pixel."""
     return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 

@@ -38,7 +38,7 @@ _PER_NEURON = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """A value for a recipe's key, such as "training.epochs", and the reason for this value."""
+    """A value chosen for a recipe's key, such as "training.epochs", and the reason for the choice."""
 
     key: str
     value: Any
@@ -46,7 +46,7 @@ class Choice:
 
     @property
     def override(self) -> str:
-        """Format the choice as `key=value`, as `--set` takes it."""
+        """Format the choice as `key=value`, the form that `--set` accepts."""
         return f"{self.key}={json.dumps(self.value)}"
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Choice:
 
 
 def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
-    """Return the values derived from the data, except overridden values, in the order of a recipe's keys."""
+    """Return the choices derived from the data, in the order of a recipe's keys, without keys that are overridden."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
 
@@ -91,7 +91,7 @@ def batch_size(samples: int) -> int:
 
 
 def _rule(steps: int, batch: int, values: int) -> Choice:
-    """Choose STBP if a batch's activations at all steps fit in memory, otherwise the longest windows that fit.
+    """Choose STBP if a batch's activations at all steps fit in memory, or else the longest windows that fit.
 
     `values` is the number of values in all layers at one step of one sample.
     """
@@ -185,5 +185,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
-    """Return whether an override of `given` sets `key`, or the key on which the choice for `key` depends."""
+    """Return whether overriding `given` also overrides `key` or the key on which the choice for `key` depends."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

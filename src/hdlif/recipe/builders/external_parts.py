@@ -1,4 +1,4 @@
-"""External parts in recipes: `package.module:Name`, and parts of installed packages.
+"""External parts in recipes: custom parts at `package.module:Name`, and parts from installed packages.
 
 A package registers a part as an entry point, which hdlif imports when a recipe uses the part:
 
@@ -44,12 +44,12 @@ GROUPS: Mapping[str, str] = {
 
 
 def is_own(name: object) -> bool:
-    """Return whether a name in a recipe is a custom part, `package.module:Name`."""
+    """Return whether a name in a recipe refers to a custom part, `package.module:Name`."""
     return isinstance(name, str) and ":" in name
 
 
 def own_or_one_of(name: object, accepted: Collection[str]) -> str:
-    """Return the end of an error message about an unknown name.
+    """Return the end of an error message about an unknown name, which suggests a fix.
 
     >>> own_or_one_of("my_models.TinyNet", ["dense"]), own_or_one_of("dens", ["dense"])
     ('write my_models:TinyNet', 'choose one of dense (did you mean "dense"?)')
@@ -114,7 +114,7 @@ def _defined(place: Any, module: str, missing: str) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """A part that an installed distribution offers at `package.module:Name`."""
+    """A part that an installed distribution provides at `package.module:Name`."""
 
     group: str
     name: str

@@ -32,7 +32,7 @@ WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enu
 
 
 class Weights(Part):
-    """The precision of the weights, and exceptions for individual layers."""
+    """The precision of the weights, with exceptions for individual layers."""
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
@@ -138,7 +138,7 @@ class Levels(Keys):
 
 
 class Spikes(Part):
-    """The rounding of spikes, and exceptions for individual layers."""
+    """The rounding of spikes, with exceptions for individual layers."""
 
     BESIDE = frozenset({"layers"})
     layers: dict[str, Levels] = field(
@@ -175,7 +175,7 @@ SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if `spikes.layers` lists a missing layer or a layer with a different number of levels."""
+    """Raise `RecipeError` if a layer in `spikes.layers` is missing or has a different number of levels than listed."""
     from hdlif.nn import Neuron
 
     stated = SPIKES.read(recipe.spikes).layers
@@ -231,7 +231,7 @@ class NoAttention(Part, kind="none"):
 
 
 class Attention(Part):
-    """An attention module, and the form of the residual blocks that contain the module."""
+    """An attention module, and the type of residual block that contains it."""
 
     BESIDE = frozenset({"form"})
     form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")

@@ -20,7 +20,7 @@ _THRESHOLDS = "Number of thresholds; by default, every value is a threshold."
 
 
 class Metric(Part):
-    """A metric; by default, the function of the same name in `named_metrics` creates the metric."""
+    """A metric, which by default is created by the function of the same name in `named_metrics`."""
 
     def __init_subclass__(cls, kind: str = "", makes: Callable[..., Any] | None = None, **others: Any) -> None:
         makes = makes or (At(f"{_NAMED}:{kind}") if kind else None)
@@ -34,7 +34,7 @@ class F1(Metric, kind="f1"):
 
 
 class TopK(Metric, kind="top_k"):
-    """The fraction of samples whose class is among the k most probable."""
+    """The fraction of samples whose true class is among the k most probable classes."""
 
     k: int = field(..., "Number of most probable classes to consider, at most all.")
 
@@ -139,7 +139,7 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
-    """Build the metrics, keyed by name. Raises `RecipeError` if, for example, a function does not return a metric."""
+    """Return the metrics, keyed by name. Raises `RecipeError` if, for example, a function does not return a metric."""
     read = read_metrics(task, arguments)
     if not read:
         return {}

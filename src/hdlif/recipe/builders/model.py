@@ -56,7 +56,7 @@ class Model(Part):
 
     @property
     def divisor(self) -> int:
-        """The number that must divide the input's height and width."""
+        """A number by which the input's height and width must be divisible."""
         return 1
 
 
@@ -105,7 +105,7 @@ class _ResNet(_Residual):
 
 
 class ResNet(_ResNet, kind="resnet", makes=At("hdlif.models:resnet")):
-    """A pre-activation ResNet with the depth and width that you choose."""
+    """A pre-activation ResNet with configurable depth and width."""
 
     blocks: list[int] = field(..., "Number of blocks in each stage.")
     width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
@@ -186,7 +186,7 @@ class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
 
 
 class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
-    """A pre-activation ResNet that predicts boxes; its neck adds coarser feature maps to finer ones."""
+    """A pre-activation ResNet for detection, with a neck that adds coarser feature maps to finer ones."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = "block"
 

@@ -48,7 +48,7 @@ Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Recurrence(Keys):
-    """The recurrent synapse of a layer, which receives the layer's output from the previous step."""
+    """The recurrent synapse of a layer, whose input is the layer's output at the previous step."""
 
     kernel_size: int = field(1, "Side of the kernel, an odd number.", ge=1)
 
@@ -172,7 +172,7 @@ def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
-    """Return a factory for recurrent layers, which also receive a convolution of their previous outputs."""
+    """Return a factory for recurrent layers, which also receive a convolution of their outputs at the previous step."""
 
     def layer(place: Place) -> Temporal:
         from hdlif.models import led_back
@@ -244,7 +244,7 @@ class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
 
 
 class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
-    """LIF neurons with graded spikes, equal to the surplus above the threshold."""
+    """LIF neurons with graded spikes, which equal the amount by which the membrane potential exceeds the threshold."""
 
 
 class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
@@ -254,7 +254,7 @@ class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelH
 
 
 class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
-    """HD-LIF neurons, which have graded spikes and a reset with constant gradient factors."""
+    """HD-LIF neurons, which have graded spikes and a reset whose gradient factors are constant."""
 
     parallel: Pattern | list[str] = field("none", "Stateless layers: a pattern, or a list of layer names.")
     mem_bn: bool | MemBN = field(False, "Batch norm of the membrane potential: true, or {mix: sigmoid}.")
@@ -301,7 +301,7 @@ class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdl
 
 
 class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
-    """Neurons with HD-LIF's graded spikes and a state of two numbers, which rotates at each step."""
+    """Neurons with HD-LIF's graded spikes and a state of two numbers, which is rotated at each step."""
 
     STATES = ("potential", "w")
     LEAKS = ("decay",)
@@ -382,7 +382,7 @@ def own_neuron(kind: str) -> type[Neuron]:
 
 
 def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
-    """Check that `found` is a neuron class, and return this class. Raises `RecipeError`."""
+    """Return `found` if it is a neuron class. Raises `RecipeError`."""
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters that `time_constants` may set in a class, beginning with those in `LEAKS`."""
+    """Return the parameters of a class that `time_constants` may set; those in `LEAKS` come first."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
-from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing, some
 from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.datasets import where_had
 from hdlif.inputs.events import BINNINGS
@@ -53,10 +53,10 @@ NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """Return the overrides `key=value` that replace a recipe's data with a shipped data set or the data at a path.
+    """Return the overrides `key=value` that replace a recipe's data with a shipped data set or with the data at a path.
 
     The overrides do not change the batch size, the frames or the augmentations. If the recipe's shipped data set has
-    images larger than `LARGER`, the new images are resized to the same size. Raises `DataError`.
+    images larger than `LARGER`, the new images are resized to the size of the old ones. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
@@ -160,7 +160,7 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothi
 
 
 def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """Return the keys of the `data` section that a network's task and outputs require. Raises `DataError`."""
+    """Return the keys that the `data` section needs for a network's task and outputs. Raises `DataError`."""
     arguments: dict[str, Any] = {}
     if task.kind == "sequence":
         arguments = {"each_step": True}
@@ -190,7 +190,7 @@ _OF_NETWORK = {
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """Return the keys of the `data` section for testing a network on other data.
+    """Return the keys of the `data` section for testing a network on data from another source.
 
     Args:
         keys: keys that the user sets.
@@ -215,13 +215,15 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
 
-def _check_labels(found: OwnData, labels: tuple[str, ...]) -> None:
-    """Raise `DataError` unless the data have the same classes as the network."""
-    if found.classes != labels:
-        from hdlif.data.own_data import other_classes
+def _check_labels(found: OwnData, labels: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Raise `DataError` unless the data have the network's outputs, and report classes without samples."""
+    if found.classes[: len(labels)] != labels:
+        from hdlif.data.targets import other_classes
 
         seen = other_classes(found.classes, labels, "the network")
-        raise DataError(f"{found.path} {seen}; give data with each class of the network, and no other")
+        raise DataError(f"{found.path} {seen}; give data with each output of the network, and no other")
+    if missing := found.missing_classes:
+        say(f"note: {found.path} has no samples of {some([cut(name) for name in missing], 5)}")
 
 
 def data_of_ones_own(
@@ -265,9 +267,10 @@ def data_of_ones_own(
         size=section.size,
         known=kind.input,
         scale=scale,
+        outputs=kind.labels,
         time_steps=recipe.time_steps,
     )
-    _check_labels(found, kind.labels)
+    _check_labels(found, kind.labels, say)
     tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
     if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
         say(
@@ -286,16 +289,19 @@ def found_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
+    new_classes: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Prepare custom data for a network with the input record `record`, and split the data if they are not split yet.
+    """Prepare custom data for a network with the input record `record`, and split the data if they have no split yet.
 
     Args:
-        labels: labels of the network, which the data must have; None accepts any labels.
+        labels: names of the network's outputs, which determine the label order; None accepts any classes or values.
         task: meaning of the network's outputs.
         keys: keys of the `data` section.
         part: part to test on; "all" does not split the data.
-        say: called with a warning if the data are split here, because the test part may contain training samples.
+        new_classes: whether the data may have classes that the network lacks.
+        say: called with a note on classes without samples, and with a warning if the data are split here, because the
+            test part may contain training samples.
     Raises:
         RecipeError, DataError: data or keys are unknown, or do not fit the network.
     """
@@ -314,9 +320,10 @@ def found_data(
             f"{path}: the network predicts boxes at each step; set data.drift as in its training, such as --set "
             "data.drift=2"
         )
-    found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
+    of_network: dict[str, Any] = {"known": whole, "scale": scale, "outputs": labels, "new_classes": new_classes}
+    found = look(here, path, asked, **of_network, time_steps=time_steps)
     if labels is not None:
-        _check_labels(found, labels)
+        _check_labels(found, labels, say)
     if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
         say(
             f"warning: {path} has no test part of its own, so a default split is used, which may contain training "

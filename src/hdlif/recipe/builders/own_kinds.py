@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
 Each kind has a class in this module, and a `Request` in `hdlif.data.sources` that returns an `OwnData`. A recipe may
-set a request's fields as keys, except the fields that hdlif sets.
+use the fields of a request as keys, except those that hdlif sets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Base class for kinds of custom data; the request from `MAKES` inspects the data.
+    """Base class for kinds of custom data. `MAKES` creates a request, which inspects the data.
 
     Attributes:
         samples: kind of the samples as in `InputRecord.kind`, or None if it is unknown before inspection.
@@ -52,7 +52,7 @@ class OwnDataSection(Data):
         return super().key_names() - {"validation"}
 
     def build(self, **given: Any) -> Any:
-        """Find the data set. Raises `RecipeError` if a key is rejected."""
+        """Find and return the data set. Raises `RecipeError` if a key is rejected."""
         return self._found(self.MAKES, self.arguments, given)
 
     def _found(self, request: Any, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
@@ -229,7 +229,7 @@ class Items(OwnDataSection, _Fitted, _Timed):
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Call the custom `MAKES` and find the data set in the returned object."""
+        """Call the custom `MAKES` and get the data set from the returned object."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -269,7 +269,7 @@ def arguments(*kinds: str) -> set[str]:
 
 
 def kind_named(name: object) -> str:
-    """Return `name` if it is a kind of custom data. Raises `RecipeError`."""
+    """Return `name` as a string if it is a kind of custom data. Raises `RecipeError`."""
     if not is_items(name) and name not in FOUND:
         raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
     return str(name)
@@ -281,9 +281,10 @@ def kind_of(samples: str | None) -> str:
 
 
 def is_there(data: str) -> bool:
-    """Return whether the value of `--data` names custom data.
+    """Return whether the value of `--data` refers to custom data.
 
-    Custom data are an existing path, a pattern of shards, `package.module:Name`, or a name from an installed package.
+    Custom data are given by an existing path, a pattern for shards, `package.module:Name`, or a name from an installed
+    package.
     """
     # os.path returns False for invalid paths; Path's own methods raise for long names.
     there = os.path.exists(data)  # noqa: PTH110
@@ -291,7 +292,7 @@ def is_there(data: str) -> bool:
 
 
 def kind_by_keys(path: str, keys: Collection[str]) -> str:
-    """Return the kind of data at a path; a file of rows is a recording if `data.window` is set, otherwise a table.
+    """Return the kind of data at a path. A file of rows is a recording if `data.window` is set, and otherwise a table.
 
     Args:
         keys: keys that are set in the `data` section.
@@ -306,8 +307,8 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. A folder contains time
     series if it has x.npy, or subfolders with .csv or .wav files but no images. A folder contains events if its
     subfolders contain only event recordings. Without subfolders, the images or recordings next to a table determine the
-    kind. A file with the suffix of a time series may also be a table. Tar files are shards. Unless a file has the same
-    name, `package.module:Name` and names that installed packages offer are kinds of data.
+    kind. A file with the suffix of a time series may also be a table. Tar files are shards. `package.module:Name` and
+    names that installed packages offer are themselves kinds of data, unless a file has the same name.
 
     Args:
         otherwise: result if several kinds are possible, or none.

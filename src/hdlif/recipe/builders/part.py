@@ -1,6 +1,6 @@
 """Base classes for the parts of a recipe, and the kinds that each section accepts.
 
-The fields of a class are the keys of the section. The class of a custom part is derived from the part's signature.
+The fields of a class are the keys of the section. The class for a custom part is derived from the part's signature.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class At:
 
 
 def nothing() -> None:
-    """Return None, the object for kinds that disable a section."""
+    """Return None, which is the object for kinds that disable a section."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
-    """Define a key of a section with a default (... if required), a meaning, and limits for Pydantic's `Field`."""
+    """Define a key of a section by its default (... if required), its meaning, and limits for Pydantic's `Field`."""
     return Field(default, description=meaning, **limits)
 
 
@@ -96,7 +96,7 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the recipe's values and the applicable values in `given`. Raises `RecipeError`."""
+        """Call `MAKES` with the recipe's values and the values in `given` that it accepts. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
@@ -224,7 +224,7 @@ class Section(Mapping[str, type[P]]):
 
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind, with the keys of `base`, the kind's meaning, and the given attributes."""
+    """Return one class per kind, with the keys of `base`, the meaning of the kind, and the given attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
@@ -253,7 +253,7 @@ def hidden_kinds(recipe: Recipe) -> list[str]:
 
 
 def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and the name of each part."""
+    """Yield the key and the name of each part in a section and its nested sections."""
     for name, value in section.items():
         place = f"{key}.{name}" if key else name
         if place in ("task.metrics", "data.augment"):
@@ -274,7 +274,7 @@ def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def called(section: str, function: Callable[..., Any], arguments: Mapping[str, Any], *, is_own: bool = False) -> Any:
-    """Call a function with a recipe's section as arguments. Raises `RecipeError` if the function rejects a value."""
+    """Call a function with a section's keys as arguments. Raises `RecipeError` if the function rejects a value."""
     try:
         return function(**arguments)
     except Exception as error:
@@ -302,7 +302,7 @@ Names = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SC
 
 
 class _Scope(dict[str, Any]):
-    """The names of a module, with a placeholder class for names that are imported only for type checking."""
+    """A mapping of a module's names, with a placeholder class for names that are imported only for type checking."""
 
     def __missing__(self, name: str) -> Any:
         return getattr(builtins, name, _Unknown)
@@ -325,7 +325,7 @@ def _type_of(annotation: Any, module: str) -> Any:
 
 
 def _held(annotation: Any) -> Any:
-    """Return the part of a type annotation that a recipe can contain, such as int for `int | Tensor`, or None."""
+    """Return the part of a type annotation that is valid in a recipe, such as int for `int | Tensor`, or None."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = typing.get_args(annotation) if is_union else (annotation,)
     if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):

@@ -67,13 +67,13 @@ class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
 
 
 class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
-    """SLTT with weight gradients that use traces of the spikes."""
+    """SLTT with weight gradients computed from traces of the input spikes."""
 
     leak: float = field(0.5, "Leak λ of the traces.", ge=0, le=1)
 
 
 class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
-    """OTTT with traces that decay by the ratio of the neurons' potential changes."""
+    """OTTT with traces that decay by the ratio of successive changes in the neurons' potentials."""
 
 
 class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):
@@ -86,7 +86,7 @@ class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:Forwar
 
 
 class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
-    """SLTT on k random steps; all T steps run."""
+    """SLTT with gradients at k random steps; the forward pass still runs all T steps."""
 
     k: int = field(1, "Number of time steps with a loss, at most T.", ge=1)
 
@@ -95,7 +95,7 @@ class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep"))
 
 
 class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
-    """Training on k random steps; steps after the last random step do not run."""
+    """Training on k random steps; steps after the last of these do not run."""
 
     k: int = field(1, "Number of time steps with a loss, at most T.", ge=1)
     chunk: int = field(4, "Time steps per call; affects only memory and time.")
@@ -122,12 +122,12 @@ RULES = Section[Rule](
 
 
 def build_rule(recipe: Recipe) -> Any:
-    """Build the recipe's learning rule with the task's criterion and without a teacher."""
+    """Build the recipe's learning rule with the task's criterion, ignoring any teacher."""
     return _rule(recipe, _criterion(recipe))
 
 
 def build_training_rule(recipe: Recipe) -> Any:
-    """Build the recipe's learning rule as `build_rule` does, but with the recipe's teacher, if any."""
+    """Build the recipe's learning rule as `build_rule` does, but include the recipe's teacher, if any."""
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
@@ -137,7 +137,7 @@ def build_training_rule(recipe: Recipe) -> Any:
 
 
 def _try_schedule(rule: Any, recipe: Recipe) -> None:
-    """Raise `RecipeError` if a custom rule does not return a plan."""
+    """Raise `RecipeError` if the method `schedule` of a custom rule does not return a plan."""
     import torch
 
     from hdlif.learning import Plan

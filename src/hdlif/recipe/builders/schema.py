@@ -1,6 +1,6 @@
 """Build the JSON Schema of recipes for text editors, without importing any part of a recipe.
 
-The schema omits dependencies between values, which `hdlif recipes check` tests.
+The schema does not describe dependencies between values; `hdlif recipes check` tests these.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def check_of(of: object) -> Callable[..., Any]:
 
 
 def _written(of: object) -> str:
-    """Suggest how to write a name that has no colon, including the closest name of a torchvision network."""
+    """Suggest the correct form of a name without a colon, including the most similar name of a torchvision network."""
     form = "write package.module:Name"
     if not isinstance(of, str):
         return form
@@ -108,7 +108,7 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
-    """Change the first convolution's number of input channels; the new weights are the old weights' rescaled mean."""
+    """Change the first convolution's number of input channels; its weights become the rescaled mean of the old ones."""
     from torch import nn
 
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)

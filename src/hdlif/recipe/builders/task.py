@@ -177,7 +177,7 @@ def read_task(recipe: Recipe) -> Task:
 
 
 def target_taken(kind: str, *, each: bool) -> str:
-    """Return the `tasks.Target` for a kind of task; `each` is true if there are values at each step."""
+    """Return the `tasks.Target` for a kind of task; `each` is true if there is a value for each step."""
     taken = {
         "classify": "class",
         "sequence": "classes",

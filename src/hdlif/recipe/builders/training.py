@@ -1,4 +1,4 @@
-"""The `training` section, and related keys: `activity`, `teacher` and `data.mixup`."""
+"""The `training` section and the related keys `activity`, `teacher` and `data.mixup`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:cons
 
 
 class Drops(Part, kind="drops", makes=At("hdlif.training.optimization:Drops")):
-    """A learning rate that drops by a factor at given fractions of all steps."""
+    """A learning rate that drops by a factor at given fractions of all training steps."""
 
     at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
     factor: float = field(0.1, "Factor that multiplies the rate at each drop.", gt=0, le=1)
@@ -143,7 +143,7 @@ def try_optimization(training: TrainingConfig) -> None:
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
-    """Return the options of an optimiser's groups, except the parameters and the learning rate."""
+    """Return the options of an optimiser's parameter groups, without the parameters and the learning rate."""
     return {
         (number, key): value
         for number, group in enumerate(optimizer.param_groups)
@@ -167,13 +167,13 @@ class Free(Part, kind="free"):
 
 
 class Surplus(Part, kind="surplus", makes=At("hdlif.training.activity:Surplus")):
-    """A penalty that reduces all spikes equally."""
+    """A penalty on the mean spike, which reduces all spikes equally."""
 
     weight: float = field(..., "Weight of the penalty in the loss.", gt=0)
 
 
 class Density(Part, kind="density", makes=At("hdlif.training.activity:Density")):
-    """A penalty that reduces the fraction of non-zero spikes to a target."""
+    """A penalty that reduces the fraction of non-zero spikes to a target value."""
 
     target: float = field(..., "Target fraction of non-zero spikes.", ge=0, lt=1)
     weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
@@ -181,7 +181,7 @@ class Density(Part, kind="density", makes=At("hdlif.training.activity:Density"))
 
 
 class Sops(Part, kind="sops", makes=At("hdlif.training.activity:Budget")):
-    """A penalty that reduces synaptic operations to a budget."""
+    """A penalty that reduces synaptic operations until they are within a budget."""
 
     sops: float | dict[str, float] = field(
         ..., "Synaptic operations per sample over all steps: one budget for the network, or budgets by layer name."
@@ -223,13 +223,13 @@ def build_mix(recipe: Recipe) -> Mix | None:
 
 
 def check_pairs(recipe: Recipe) -> None:
-    """Raise `RecipeError` if a batch is mixed in pairs but has an odd size."""
+    """Raise `RecipeError` if samples are mixed in pairs but the batch size is odd."""
     if recipe.data.mixup is not None and recipe.data.batch_size % 2:
         raise RecipeError(f"data.batch_size = {recipe.data.batch_size}; data.mixup pairs samples, so make it even")
 
 
 def check_accumulation(recipe: Recipe) -> None:
-    """Raise `RecipeError` if several batches share an update but the rule makes several updates per batch."""
+    """Raise `RecipeError` if gradients accumulate over batches but the rule makes several updates per batch."""
     if recipe.training.accumulate > 1 and recipe.rule.arguments.get("update") == "each":
         seen = f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each"'
         raise RecipeError(f'{seen}, which updates at every step of a batch; choose "sum"')

@@ -46,6 +46,6 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
 
 
 def _shared_by_steps(part: Component) -> Component:
-    """Return a section without per-step parameters."""
+    """Return a section without the key `per_step`."""
     stated = {key: value for key, value in part.arguments.items() if key != "per_step"}
     return Component.model_validate({"kind": part.kind, **stated})

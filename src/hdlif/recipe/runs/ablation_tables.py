@@ -1,4 +1,4 @@
-"""Ablation tables, whose rows and columns are overrides for training runs.
+"""Ablation tables, whose rows and columns are sets of overrides for training runs.
 
 A table is a YAML file with a base recipe, rows and columns of overrides, and a number of seeds. Every cell of a table
 is trained once per seed, each time in a separate run folder.
@@ -130,7 +130,7 @@ def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table
 
 
 def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a table, merged with the keys of its parent."""
+    """Return the keys of a table after merging them with the keys of its parent."""
     merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
     for key, value in stated.items():
         if isinstance(value, dict) and isinstance(known := merged.get(key), dict):
@@ -152,7 +152,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """Yield all cells, seed by seed, so a stopped queue leaves complete tables. Raises `RecipeError`."""
+    """Yield all cells seed by seed, so that stopping early leaves complete tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):

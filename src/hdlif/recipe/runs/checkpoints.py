@@ -36,7 +36,7 @@ class Trained:
 
 
 def _of_network(recipe: Recipe) -> Recipe:
-    """Return the recipe without the keys of the `data` section that affect only training."""
+    """Return the recipe without those keys of the `data` section that affect only training."""
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": (), "mixup": None})})
 
 

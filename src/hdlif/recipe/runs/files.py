@@ -18,7 +18,7 @@ ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Create the folder of `path` and raise `TrainingError` if writing inside the context fails."""
+    """Create the parent folder of `path`, and raise `TrainingError` if writing inside the context fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -42,7 +42,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def names_artefact(path: Path) -> bool:
-    """Return whether a path has a model file's suffix, or is a file with the content of a model file."""
+    """Return whether a path has the suffix of a model file, or the file at the path has the content of one."""
     return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
 
 

@@ -1,7 +1,7 @@
-"""Find the state of a run folder, check whether a new run may replace the folder's content, and lock files.
+"""Determine the state of a run folder, check whether a new run may replace the folder's content, and lock files.
 
-The kernel releases a process's locks when the process ends, even by SIGKILL. Locks also work over NFS (version 4, or
-version 3 with its lock daemon).
+The kernel releases a process's locks when the process ends, even if SIGKILL ends it. Locks also work over NFS (version
+4, or version 3 with its lock daemon).
 """
 
 import contextlib
@@ -105,7 +105,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of the recipe's finished training run if the network exists, otherwise None."""
+    """Return the result of the recipe's finished training run, or None if the run or its network is missing."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
@@ -121,7 +121,7 @@ def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Return whether the folder contains a stopped training run of the recipe."""
+    """Return whether the folder contains a training run of the recipe that has begun."""
     return _recipe_text(folder) == dump_recipe(recipe)
 
 
@@ -139,9 +139,9 @@ def is_demo(folder: Path) -> bool:
 def only_begun(folder: Path, *, again: bool = False) -> bool:
     """Return whether the folder contains a training run that ended before its first checkpoint.
 
-    Return False for a recipe.yaml written by the user. Also return False if the log contains a validation, because the
-    networks of such a run have been removed. With `again`, allow one validation, because the run may have ended between
-    its first validation and its first checkpoint.
+    If the user wrote the recipe.yaml, return False. Also return False if the log contains a validation, because the
+    networks of such a run have been removed. If `again` is true, one validation is allowed, because the run may have
+    ended between its first validation and its first checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {run_folder.RECIPE, run_folder.METRICS}

@@ -1,4 +1,4 @@
-"""Record the versions of a recipe's custom modules and installed parts when training begins, for later comparison."""
+"""Record the versions of a recipe's custom modules and installed parts when training begins, and compare them later."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Return the versions of a recipe's custom parts. Raises `RecipeError` if a part cannot be imported.
 
     The entry for a custom module contains the file's name, the file's SHA-256, and `__version__`, if any. Custom
-    modules include modules that are imported indirectly. The entry for a part of an installed package has the key
+    modules that are imported indirectly also have entries. The entry for a part of an installed package has the key
     `group:name` and contains `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
@@ -83,7 +83,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Extend a `RecipeError` or `DataError` with the name of any missing package that the run in OUT needs."""
+    """Add to a `RecipeError` or `DataError` the name of any missing package that the run in OUT needs."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -110,7 +110,7 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
 
 
 class _Finder(ModuleFinder):
-    """A finder for a module's imports that runs no code and includes folders without __init__.py."""
+    """A finder that lists a module's imports without running code, and that includes folders without __init__.py."""
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         try:
@@ -134,7 +134,7 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     """Return the files of an imported module and of the custom modules that it imports, directly or indirectly.
 
     Custom modules are below the working folder, or below the folder from which the module itself is imported. Installed
-    modules are omitted, because their version identifies them. The value for a module without a file is None.
+    modules are omitted, because their version identifies them. For a module without a file, the value is None.
     """
     file = getattr(sys.modules[name], "__file__", None)
     first = Path(file) if isinstance(file, str) else None

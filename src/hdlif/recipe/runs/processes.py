@@ -23,7 +23,7 @@ SECONDS = 5.0
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
-    """Return the number of processes per node and the number of nodes, as requested or as started by torchrun.
+    """Return the number of processes per node and the number of nodes that are requested or that torchrun has started.
 
     Raises:
         RecipeError: torchrun started other numbers, there are too few GPUs, or the variables of a node are not set.
@@ -47,7 +47,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` if several processes are requested, or started by torchrun, for a single-process task."""
+    """Raise `RecipeError` if several processes are requested or started by torchrun, but the task needs exactly one."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -56,10 +56,10 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 
 
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
-    """Join the processes with NCCL on GPUs or gloo on CPUs and return the accelerator of this process.
+    """Join the process group, with NCCL on GPUs or gloo on CPUs, and return the accelerator of this process.
 
     The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process with
-    SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes.
+    SIGABRT. Raises `RecipeError` if SLURM has started a different number of processes than requested.
     """
     world_size = devices * nodes
     if world_size == 1:
@@ -91,7 +91,7 @@ def _part() -> None:
 
 
 def _check_restarts() -> None:
-    """Raise `RecipeError` for restarts in which new processes would wait half an hour for old processes.
+    """Raise `RecipeError` if, after a restart, new processes would wait half an hour for old processes.
 
     For all attempts, torchrun uses the same store, which contains the addresses of the first attempt's processes.
     """
@@ -120,7 +120,7 @@ def first_by_torchrun() -> bool:
 
 
 def started_by_slurm() -> bool:
-    """Return whether srun started this process, except as the shell of an interactive job."""
+    """Return whether srun started this process. The shell of an interactive job does not count."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
@@ -137,7 +137,7 @@ def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
 
 
 def first_node(nodes: str) -> str:
-    """Return the first node in a SLURM node list.
+    """Return the name of the first node in a SLURM node list.
 
     >>> first_node("gpu[07-09,12],cpu3"), first_node("node5,node6")
     ('gpu07', 'node5')
@@ -146,7 +146,7 @@ def first_node(nodes: str) -> str:
 
 
 def start_others(devices: int, world_size: int) -> int:
-    """Start this node's other processes if LOCAL_RANK is not set; return the local rank of the current process.
+    """If LOCAL_RANK is not set, start this node's other processes. Return the local rank of the current process.
 
     The processes read LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If a process fails, all processes are killed.
     """
@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """If a process fails, kill all others and then the current process, because they could wait forever."""
+    """If a process fails, kill the other processes and then the current one, because they could wait forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

@@ -44,10 +44,10 @@ def load_with_data(
     data_root: Path | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe that can be built, and the properties of custom data, if any.
+    """Return a recipe that can be built, and the properties of the custom data, if any.
 
-    If overrides replace the data or the content of generated data, `time_steps` becomes the length of the time series.
-    An override of `time_steps` takes precedence.
+    If overrides replace the data or change generated data, `time_steps` is set to the length of the time series. An
+    override of `time_steps` takes precedence.
 
     Args:
         recipe: a recipe, its file, or the name of a shipped recipe; None derives the recipe from the data.
@@ -119,7 +119,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """Return a name for a run, taken from the data: a filename stem, a folder name, or `Name` from `module:Name`."""
+    """Return a name for a run, derived from the data: a filename stem, a folder name, or `Name` from `module:Name`."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 
@@ -146,14 +146,14 @@ def with_class_weights(
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
-    """Return whether any of the keys replaces a recipe's data or is an argument of generated data."""
+    """Return whether any of the keys replaces the recipe's data or sets an argument of generated data."""
     kind = builders.DATA.get(recipe.data.kind)
     own = () if kind is None else kind.defaults
     return not set(stated).isdisjoint(["data", "data.kind", "data.path", *(f"data.{key}" for key in own)])
 
 
 class Looks:
-    """A data inspector for several recipes, which reads each custom data set only once."""
+    """A function that inspects the data of several recipes but reads each custom data set only once."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -161,7 +161,7 @@ class Looks:
         self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the properties of its data, and with class weights."""
+        """Return the recipe, completed with the properties of its data and with class weights."""
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
@@ -203,14 +203,14 @@ def names_path(data: str | None) -> bool:
 
 
 def in_root(data: str | None, root: Path | None) -> str | None:
-    """Return the path ROOT/NAME if the NAME given to `--data` exists only in ROOT, otherwise NAME itself."""
+    """Return the path ROOT/NAME if `--data NAME` exists only in ROOT, and otherwise NAME itself."""
     if data is None or root is None or data in builders.DATA or builders.is_there(data):
         return data
     return str(root / data) if builders.is_there(str(root / data)) else data
 
 
 def is_recipe(target: str) -> bool:
-    """Return whether a target is a recipe: a YAML file, or a name that does not match any file or folder."""
+    """Return whether a target is a recipe, which is a YAML file or a name that does not match any file or folder."""
     if target.endswith((".yaml", ".yml")):
         return True
     return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
@@ -222,7 +222,7 @@ def write_files(out: Path, found: OwnData) -> None:
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe, with the data path of the run in `out` if the same data have merely moved."""
+    """Return the recipe. If its data equal those of the run in `out`, replace its data path with the run's."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:
@@ -236,7 +236,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     """Raise `DataError` if the data files have changed since the training run in `out` began.
 
-    The check is skipped if the run in `out` has a different kind of data or different settings.
+    The check is skipped if the run in `out` and the recipe differ in the kind of data or in settings.
     """
     from hdlif.data.manifest import changes, read_manifest
 
@@ -248,7 +248,7 @@ def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
 
 
 def _is_another(out: Path, recipe: Recipe) -> bool:
-    """Return whether the recipe in `out` differs in its kind of data or outside the `data` section."""
+    """Return whether the recipe in `out` differs from `recipe` in its kind of data or outside the `data` section."""
     try:
         begun = load_recipe(out / run_folder.RECIPE)
     except RecipeError:
@@ -274,7 +274,7 @@ def load_recipe_to_train(
     ranks: int = 1,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe whose network can be trained, and the properties of custom data, if any.
+    """Return a recipe whose network can be trained, and the properties of the custom data, if any.
 
     Args:
         recipe: as in `load_with_data`. With `resume` and without `data` and `start`, None stands for the recipe in
@@ -315,7 +315,7 @@ def _starting_from(
     data: str | None,
     say: Callable[[str], None],
 ) -> tuple[Recipe, list[str]]:
-    """Return the recipe for fine-tuning a trained network, and the overrides."""
+    """Return the recipe and the overrides for fine-tuning a trained network."""
     section, base = builders.read_start(start)
     own = []
     if recipe is None and data is not None:

@@ -1,7 +1,7 @@
 """The search space of a sweep: keys of a recipe and their possible values.
 
 The YAML file contains `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`.
-Keys have the same form as in `--set`. A choice may have entire sections as values.
+Keys have the same form as in `--set`. The values of a choice may be entire sections.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def load_space(
     overrides: Sequence[str] = (),
     look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
 ) -> Space:
-    """Load a search space and check that the recipes at the edges of the space can be built. Raises `RecipeError`.
+    """Load a search space and check that a recipe with each extreme value can be built. Raises `RecipeError`.
 
     Args:
         look: as in `built`.

@@ -1,8 +1,8 @@
 """Store the study of a sweep in a journal file that processes on any number of machines share.
 
-Optuna's heartbeats detect trials whose process died, but need a database. hdlif detects such trials with locks. Each
-trial's process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, the trial's
-process has stopped. Another process resumes a stopped trial from the last checkpoint, under the same number.
+Optuna's heartbeats detect trials whose process has died, but require a database. hdlif uses locks instead. Each trial's
+process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, the trial's process
+has stopped. Another process then resumes the trial from its last checkpoint, and the trial keeps its number.
 """
 
 import os
@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line (which a full disk can leave), so that the next line starts on a new line."""
+    """Remove an incomplete last line, which a full disk can leave, so that the next entry starts on a new line."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -102,7 +102,7 @@ def _cut_unfinished_line(journal: Path) -> None:
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that were not withdrawn, ordered by number."""
+    """Return all trials in the order of their numbers, except withdrawn ones."""
     return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
 
 
@@ -113,7 +113,7 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """Claim a stopped or new trial for this process and yield it, or yield None if the study has `most` trials.
+    """Claim a stopped trial, or else a new one, for this process and yield it; yield None if there are `most` trials.
 
     The parameters of a new trial depend on `seed`, on the trial's number, and on the results of other trials.
     """

@@ -1,4 +1,4 @@
-"""Types of the results in summary.json and sweep.json, written by finished training runs and searches."""
+"""Types of the results in summary.json and sweep.json, which finished training runs and searches write."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Number = Real | None
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer's row in a profile, with values per sample over all time steps.
+    """A layer's row in a profile. Operations and energy are per sample, summed over all time steps.
 
     Attributes:
         shape: shape of the layer's output, without batch.
@@ -79,7 +79,7 @@ class Neuron:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """The result of a training run; None marks values that were not measured or that an earlier version omitted.
+    """The result of a training run. None marks values that were not measured or that an earlier hdlif did not record.
 
     See `train` for an example.
 
@@ -205,7 +205,7 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Format a fraction in 0..1 as a percentage, such as `94.54 ± 1.58`, or as one number if there is no deviation."""
+    """Format a fraction in 0..1 as a percentage, such as `94.54 ± 1.58`, or `94.54` if there is no deviation."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 

@@ -1,4 +1,4 @@
-"""Load test data for a network with `sets_for`, or by name with `sets_named`.
+"""Load test data, either for a network (`sets_for`) or by name (`sets_named`).
 
 `builders.build_data` loads training data from a recipe.
 """
@@ -72,6 +72,7 @@ def sets_named(
     time_steps: int = 1,
     frames: str = "by_number",
     labels: tuple[str, ...] | None = None,
+    new_classes: bool = False,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     **asked: Unpack[Asked],
 ) -> DataSets:
@@ -80,13 +81,15 @@ def sets_named(
     Args:
         record: input record of the file's network; by default the record of the data set.
         frames: conversion of events to frames, as in data.frames.
-        labels: the network's outputs, which custom data must have.
+        labels: names of the network's outputs, by which custom data are labelled.
+        new_classes: whether custom data may have classes that the network lacks.
         task: meaning of the outputs.
         asked: arguments of `builders.found_data`; shipped data sets use only `keys`.
     """
     keys, data = asked.get("keys", NO_KEYS), in_root(data, data_root)
     if data is not None and record is not None and names_path(data):
-        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task, **asked)
+        network: dict[str, Any] = {"record": record, "labels": labels, "time_steps": time_steps, "task": task}
+        return builders.found_data(data, **network, new_classes=new_classes, **asked)
     if data is None or data not in builders.DATA:
         seen = "its data set is unknown" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")

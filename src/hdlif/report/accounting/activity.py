@@ -21,7 +21,7 @@ MOST_BYTES = 2**28
 
 
 class Activity:
-    """The numbers of non-zero values and non-zero products in a network, summed over images.
+    """Counts of non-zero values and non-zero products in a network, summed over images.
 
     Args:
         graph: graph of the network that runs.
@@ -62,7 +62,7 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return a dict that maps the name of each value in a graph to whether the value consists of spikes.
+    """Return, by name, whether each value in a graph consists of spikes.
 
     A node that only forwards values emits spikes if all its inputs are spikes, including inputs from the previous step.
     """
@@ -121,7 +121,7 @@ def _as_maps(x: Tensor) -> Tensor:
 
 
 def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
-    """Lower a module to a graph for counting, with placeholders for the input record and the labels."""
+    """Lower a module to a graph that is used for counting, with placeholders for the input record and the labels."""
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = time_steps or max(built_for, default=1)
     channels, height, width = _as_maps(x).shape[2:]

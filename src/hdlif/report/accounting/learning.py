@@ -9,9 +9,9 @@ zero entries in gradients:
     other ops                        a multiply-accumulate per entry if the gradient is passed on, and one more if the
                                      op has trained parameters; nothing for ops that only move numbers
 
-For each trained parameter, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
-weights take another multiply-accumulate to compute a root mean square, and momentum adds one more. Learning uses
-float32, and its operations are priced as in `hdlif.report.accounting.operations`.
+For each trained parameter, an update takes one multiply-accumulate to average the gradient and one to change the value.
+Low-bit weights take another multiply-accumulate to compute a root mean square, and momentum adds one more. Learning
+uses float32. The energy of its operations is computed as in `hdlif.report.accounting.operations`.
 """
 
 import math
@@ -32,7 +32,7 @@ from hdlif.report.accounting.outline import dense_macs
 
 @dataclass(frozen=True)
 class LearningCost:
-    """The memory and energy costs of learning and of inference.
+    """The memory and energy that learning and inference take.
 
     See `learning_cost` for an example.
 

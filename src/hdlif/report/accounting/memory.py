@@ -1,6 +1,6 @@
 """Measure the bytes that autograd saves for the backward pass, or derive them from a neuron's equation.
 
-The module also counts the time steps of an update and the operations of a neuron.
+This module also counts the time steps of an update and the operations of a neuron.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +18,9 @@ from hdlif.nn.fusion import written_step
 
 @dataclass
 class Saved:
-    """The current and peak numbers of bytes that autograd saves for backward passes.
+    """The current and the peak number of bytes that autograd saves for backward passes.
 
-    Each tensor storage is counted once, even if several operations save it. A view is counted as its entire storage.
+    Each tensor storage is counted once, even if several operations save it. For a view, the entire storage is counted.
     Tensors that are held only by a function's context or a network's state are not counted.
 
     See `watching_saved` for an example.
@@ -201,7 +201,7 @@ def step_counts(neuron: SteppedNeuron) -> Counts:
     >>> found.multiplications, found.additions, found.comparisons, found.operations, found.state_bytes
     (1, 2, 0, 3, 4)
 
-    Spike quantisers and recurrent synapses are not included, because they are separate ops.
+    The counts do not include spike quantisers and recurrent synapses, which are separate ops.
 
     Args:
         neuron: layer of neurons.
@@ -242,7 +242,7 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """Return how many bytes per neuron each additional time step adds to `chunk_bytes` in float32.
+    """Return by how many bytes per neuron each additional time step increases `chunk_bytes` in float32.
 
     >>> from hdlif.report.accounting import bytes_a_step, chunk_bytes
     >>> from hdlif.nn import HDLIF

@@ -1,27 +1,28 @@
 """Compute the number of parameters, the synaptic and neuron operations, and the energy of a network from its graph.
 
-Operations can be priced in two ways.
+Operations and energy can be counted in two ways.
 
 The option "paper" counts operations as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
 weights in the body's convolutions, summed over time. The operations of 1x1 shortcuts count as SOPs, although shortcuts
 have dense real inputs. The stem and the classifier are included only if the recipe also quantises their weights
 (`weights.quantise`). `artefact.roles` assigns layers to the stem, body or classifier by their position in the graph.
-The energy is SOPs·0.9 pJ. For quantised spikes, this value is multiplied by bits/32. LIF's one-bit spikes are priced as
-32-bit spikes. Nothing else costs energy. A neuron takes 3 operations per step (1 without accumulation, 5 for GLIF). A
-"1-bit" weight counts as 2 bits, and a "1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
+The energy is SOPs·0.9 pJ. For quantised spikes, this value is multiplied by bits/32. In this formula, LIF's one-bit
+spikes count as 32-bit spikes. Nothing else costs energy. A neuron takes 3 operations per step; neurons without
+accumulation take 1, and GLIF neurons 5. A "1-bit" weight counts as 2 bits, and a "1.5-bit" weight as 3 bits. Parameters
+of batch norm and neurons are not counted.
 
-The option "honest" counts every operation of the deployed network. Products of an input and a weight are priced as
-additions if the input is a binary spike (0 or 1) or the weight has at most 2 bits. All other products are priced as
-multiply-accumulates. The energies in pJ per operation are:
+The option "honest" counts every operation of the deployed network. The product of an input and a weight counts as an
+addition if the input is a binary spike (0 or 1) or the weight has at most 2 bits. Every other product counts as a
+multiply-accumulate. The energies in pJ per operation are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6
     ternary, binary, int2                  0.1              0.1            0.9
     int4, int8                             0.1              0.3            4.6
 
-Real inputs are graded fp32 spikes and the inputs of the stem, shortcuts and classifier. With "honest", SOPs are the
-operations on spikes. The price of an op without weights depends on its multiplications and additions. `hdlif.graph.op`
-defines which ops are free. Time-constant nodes are counted once. Memory traffic is not counted.
+Real inputs are graded fp32 spikes and the inputs of the stem, shortcuts and classifier. With "honest", only operations
+on spikes count as SOPs. The energy of an op without weights is computed from its multiplications and additions.
+`hdlif.graph.op` defines which ops take no energy. Time-constant nodes are counted once. Memory traffic is not counted.
 """
 
 import math
@@ -266,7 +267,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
-    """Return whether a node quantises a neuron's spikes and is therefore counted with the neuron."""
+    """Return whether a node quantises a neuron's spikes, so that its counts are added to the neuron's."""
     return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
 
 

@@ -22,7 +22,7 @@ from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 @dataclass(frozen=True)
 class OutlineLayer:
-    """The counts for one layer, with None for figures that require the deployed graph.
+    """The counts for one layer; figures that require the deployed graph are None.
 
     See `outline` for an example.
 
@@ -84,7 +84,7 @@ class Outline:
 
 
 def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Outline:
-    """Run a network on images and return counts for its convolutions, linear layers, attention layers and neurons.
+    """Run a network on images and return the counts for its convolutions, linear layers, attention layers and neurons.
 
     >>> import torch
     >>> from hdlif.report.accounting import outline

@@ -21,7 +21,7 @@ LARGEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Assignment:
-    """The targets for a detector's P locations, on all levels.
+    """The training targets at a detector's P locations on all levels.
 
     Attributes:
         classes: one-hot, float32 [B, P, K]; all 0 for a location without a box. is_box: whether a location has a box,
@@ -38,8 +38,8 @@ class BoxLoss:
     """The focal loss of classes plus the complete-IoU loss of boxes, divided by the number of locations with a box.
 
     A location qualifies for a box if the location is inside the box and within `RADIUS` strides of the centre. The
-    location nearest to the centre also qualifies. A location that qualifies for several boxes gets the smallest box.
-    The longer side of a box determines the level of the box.
+    location nearest to the centre also qualifies. If a location qualifies for several boxes, it gets the smallest one.
+    The length of a box's longer side determines the box's level.
 
     >>> import torch
     >>> from hdlif.training.tasks.box_loss import BoxLoss
@@ -63,7 +63,7 @@ class BoxLoss:
     box_weight: float = 1.0
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of outputs [B, n] for boxes (class, left, top, right, bottom), [B, M, 5], padded with -1."""
+        """Return the loss of outputs [B, n] on boxes (class, left, top, right, bottom), [B, M, 5], padded with -1."""
         from torchvision.ops import complete_box_iou_loss, sigmoid_focal_loss
 
         levels = split_levels(outputs.float(), self.classes, self.strides, *self.size)
@@ -90,7 +90,7 @@ class BoxLoss:
         return torch.cat(found)
 
     def assigned(self, target: Tensor) -> Assignment:
-        """Return the targets of all locations for the true boxes [B, M, 5]."""
+        """Return the targets at all locations, given the true boxes [B, M, 5]."""
         places = self.places.to(target.device)
         # Compare boxes [B, 1, M, ...] with places [P, 1, ...].
         label, corners = target[:, None, :, 0], target[:, None, :, 1:]
@@ -111,7 +111,7 @@ class BoxLoss:
         return Assignment(one_hot.float(), is_box, chosen)
 
     def _sides_of(self, stride: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the exclusive lower limit and the inclusive upper limit of a box's longer side, for each level."""
+        """Return for each level the exclusive lower limit and the inclusive upper limit of a box's longer side."""
         first, last = stride == self.strides[0], stride == self.strides[-1]
         below = torch.zeros_like(stride)
         for smaller, own in zip(self.strides, self.strides[1:], strict=False):

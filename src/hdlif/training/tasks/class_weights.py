@@ -1,4 +1,4 @@
-"""Class weights of the training loss."""
+"""The class weights of the training loss."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _DIGITS = 6
 
 
 def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
-    """Return weights N/(K·n_c) for N samples in K classes, n_c of them in class c: all classes have equal influence.
+    """Return the weight N/(K·n_c) of each class c, for N samples in K classes, of which n_c are in class c.
 
-    The mean of the weights over all samples is 1. A class without samples has weight 1 and is not counted in K.
+    All classes then have equal influence, and the mean of the weights over all samples is 1. A class without samples
+    has weight 1, and K does not include it.
 
     >>> import torch
     >>> from hdlif.training.tasks import balanced_weights
@@ -43,7 +44,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
 def checked_weights(
     given: ClassWeights | None, outputs: Sequence[str]
 ) -> tuple[float, ...] | Literal["balanced"] | None:
-    """Check the class weights of a task and return the weights as Python numbers.
+    """Check the class weights of a task, and return them as Python numbers.
 
     Raises:
         InputError: the numbers of weights and classes differ, or a weight is not a number above 0.
@@ -86,8 +87,8 @@ def _uncounted(logits: Tensor, target: Tensor) -> Tensor:
 class WeightedCrossEntropy:
     """The mean over samples of w_c · cross-entropy for class c; a mixed sample has the mean weight of its classes.
 
-    The loss is divided by the number of samples, not by the sum of weights. Splitting a batch among ranks or
-    accumulation steps therefore does not change the gradient.
+    The loss is divided by the number of samples, not by the sum of weights. The gradient therefore does not depend on
+    whether a batch is split among ranks or accumulation steps.
 
     >>> import torch
     >>> from hdlif.training.tasks.class_weights import WeightedCrossEntropy

@@ -34,7 +34,7 @@ CONFIDENCES = (
 
 
 class EarlyAnswers:
-    """The numbers of steps and of correct predictions with early exit.
+    """Counts of time steps and correct predictions with early exit.
 
     Let z_t be the mean of the outputs from step `first` to step t. A sample exits at the first step t with max
     softmax(z_t) >= c, or after the last step. The predicted class is the argmax of z_t, as in `hdlif run --stream
@@ -80,7 +80,7 @@ class EarlyAnswers:
 
 @dataclass(frozen=True)
 class Classify(Measured):
-    """A task with one class per sample: the argmax of the outputs, averaged over time or at the last step.
+    """A task with one class per sample: the argmax of the outputs' mean over time or of the last step's outputs.
 
     >>> import torch
     >>> from hdlif.training.tasks import Classify
@@ -131,7 +131,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs [T, B, n], averaged by `after_own` if `own_steps` is set, and classes, int64 [B]."""
+        """Return outputs [T, B, n] and classes, int64 [B]; with `own_steps`, `after_own` averages the outputs."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]
@@ -151,11 +151,11 @@ class Classify(Measured):
         return replace(self, class_weights=balanced_weights(labels, len(self.outputs)))
 
     def criterion(self) -> Criterion:
-        """Return the cross-entropy loss that rules apply to each step's outputs or to the mean output."""
+        """Return the cross-entropy loss; a rule applies it to each step's outputs or to the mean output."""
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
-        """Restrict a criterion to the steps that have a loss."""
+        """Return a criterion that covers only the steps that have a loss."""
         steps = chosen_steps(self.learn_from, self.combine)
         return timed(criterion, steps, self.time_steps, own=self.own_steps)
 
@@ -168,7 +168,7 @@ class Classify(Measured):
         return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Return the numbers of correct predictions and of all predictions, for the mean output of steps with a loss.
+        """Return how many predictions from the mean output of steps with a loss are correct, and how many there are.
 
         The label of a mixed sample is the class with the largest fraction. With `own_steps`, a sample is not counted if
         none of its steps has a loss.
@@ -237,7 +237,7 @@ class Confusion:
 
     @property
     def accuracy_per_class(self) -> list[float | None]:
-        """The recall of each class, or None for a class without samples."""
+        """The recall of each class; it is None for a class without samples."""
         shown = self.counts.sum(1).tolist()
         right = self.counts.diagonal().tolist()
         return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]

@@ -41,10 +41,10 @@ LEAST_SCORE = 0.01
 
 @dataclass(frozen=True)
 class Detect(Measured):
-    """A task that predicts boxes with classes from the outputs, averaged over time or at each step.
+    """A task that predicts boxes and their classes, either from the outputs' mean over time or at each step.
 
-    The outputs of `hdlif.models.detector` are a logit per class and the distances to a box's sides, at every location
-    of one or two grids. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
+    At every location of one or two grids, `hdlif.models.detector` outputs a logit per class and the distances to a
+    box's sides. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
 
     >>> import torch
     >>> from hdlif.training.tasks import Detect
@@ -129,14 +129,14 @@ class Detect(Measured):
         return torch.zeros(()), 0
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs to decode after each step, [T, B, n], and the true boxes, [T, B, M, 5]."""
+        """Return the outputs to decode to boxes after each step, [T, B, n], and the true boxes, [T, B, M, 5]."""
         if self.combine == "each":
             return outputs, target.transpose(0, 1)
         steps = torch.arange(1, len(outputs) + 1, device=outputs.device)[:, None, None]
         return outputs.cumsum(0) / steps, target.expand(len(outputs), *target.shape)
 
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
-        """Decode the boxes of each sample from outputs [B, n]; a given `least` replaces `threshold`."""
+        """Decode the boxes of each sample from outputs [B, n]; `least`, if given, replaces the task's `threshold`."""
         decode = partial(
             decode_boxes,
             classes=len(self.outputs),
@@ -170,7 +170,7 @@ class Detect(Measured):
 
 
 class _Tally(Tally):
-    """A tally with one row per box, [N, 3 + 10]: step, class, score, and correctness at 10 overlap thresholds."""
+    """A tally with one row per predicted box, [N, 3 + 10]: step, class, score, and correctness at 10 IoU thresholds."""
 
     def __init__(self, task: Detect) -> None:
         super().__init__(task.asked(), task.criterion(), true=task.time_steps * len(task.outputs))
@@ -200,7 +200,7 @@ class _Tally(Tally):
         return super().evaluation(total, each)
 
     def _precisions(self, rows: Any, sums: Mapping[str, Tensor]) -> Any:
-        """Return the average precision after each step, then overall, per class and overlap: [T + 1, K, 10].
+        """Return the average precision per class and IoU threshold, after each step and last overall: [T + 1, K, 10].
 
         The overall value uses the boxes of all steps if `combine` is "each", otherwise the boxes after the last step.
         """
@@ -229,7 +229,7 @@ class _Tally(Tally):
 
 
 class FoundBoxes:
-    """The images with the lowest F1, 2·correct/(predicted + true); a correct box has an overlap of at least 0.5.
+    """The images with the lowest F1, 2·correct/(predicted + true); a correct box has an IoU of at least 0.5.
 
     For a sequence of images, only the last image counts.
 
@@ -263,10 +263,10 @@ def _there(target: Tensor) -> list[NDArray[np.float32]]:
 
 
 def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether each predicted box of an image is correct at each overlap threshold in `IOUS`, [N, 10].
+    """Return whether each predicted box of an image is correct at each IoU threshold in `IOUS`, [N, 10].
 
-    In descending order of score, each box is matched to the free true box of the same class with the largest sufficient
-    overlap.
+    In descending order of score, each predicted box is matched to the unmatched true box of the same class with the
+    largest overlap that reaches the threshold.
 
     Args:
         found: the predicted boxes, the highest score first.
@@ -288,9 +288,9 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
 
 
 def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], true: int) -> NDArray[np.float64]:
-    """Return the average precision at each threshold in `IOUS`, [10], interpolated at 101 recall values in 0..1.
+    """Return the average precision at each IoU threshold in `IOUS`, [10], interpolated at 101 recall values in 0..1.
 
-    An example with two objects, and a wrong box ranked between two correct boxes:
+    In this example, there are two objects, and a wrong box ranks between two correct boxes:
 
     >>> import numpy as np
     >>> from hdlif.training.tasks.detect import average_precision

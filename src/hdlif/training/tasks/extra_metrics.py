@@ -1,4 +1,4 @@
-"""Additional torchmetrics metrics of a task."""
+"""Compute additional torchmetrics metrics for a task."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ExtraMetrics:
 
 
 def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
-    """Raise `InputError` for an object that is not a metric, or for a name that the task's `own` figures use."""
+    """Raise `InputError` if an object is not a metric, or if a name belongs to one of the task's `own` metrics."""
     from torchmetrics import Metric
 
     for name, metric in metrics.items():
@@ -94,7 +94,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
 
 
 def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
-    """Compute the metrics on noise and return the names of the results; the global RNG state is preserved."""
+    """Compute the metrics on random data, and return the names of the results; the global RNG state stays the same."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         asked.add(predicted, true)
@@ -109,7 +109,7 @@ def _copied(metric: Metric, dtype: torch.dtype) -> Metric:
 
 
 def _meet(metric: Any, each: Each | None) -> None:
-    """Set whether a metric gathers its state from all ranks when it is computed."""
+    """Set whether computing a metric gathers its state from all ranks."""
     metric.distributed_available_fn = lambda: each is not None
     if each is not None:
         metric.dist_sync_fn = lambda tensor, group=None: each(tensor)
@@ -125,7 +125,7 @@ def _run(name: str, action: Callable[[], Any]) -> Any:
 
 
 def _named(name: str, value: Any, outputs: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """Yield the names and numbers of a metric's result."""
+    """Yield the name and value of each entry in a metric's result."""
     if isinstance(value, Mapping):
         for key, of_key in value.items():
             if not isinstance(of_key, Tensor | float | int) or torch.as_tensor(of_key).numel() != 1:
@@ -153,7 +153,7 @@ def _shape(value: Any) -> str:
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Return figures for JSON, with NaN and infinity replaced by None.
+    """Return metric values for JSON, with NaN and infinity replaced by None.
 
     >>> from hdlif.training.tasks import finite
     >>> finite({"accuracy": 0.5, "correlation": float("nan")})

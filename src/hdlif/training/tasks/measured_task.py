@@ -1,4 +1,4 @@
-"""The base class of hdlif's tasks, with outputs, time steps and metrics."""
+"""The base class of hdlif's tasks, which defines outputs, time steps and metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIED = 32
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """Base class for tasks with `figures` and additional metrics.
+    """Base class for tasks that have their own metrics, `figures`, and additional metrics.
 
     See `Classify` for an example.
 
@@ -85,7 +85,7 @@ class Measured(ABC):
         return self.metrics[asked].higher_is_better
 
     def better(self, evaluation: Evaluation) -> float:
-        """Return the value of `metric`, negated if a smaller value is better, or -inf for NaN."""
+        """Return the value of `metric`, negated if smaller values are better, or -inf if it is NaN."""
         value = evaluation.metrics[self.metric]
         if math.isnan(value):
             return -math.inf
@@ -102,7 +102,8 @@ class Measured(ABC):
     def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw random samples in the format of `scored`.
 
-        By default, return class probabilities, float64 [N, classes], and classes [N] that include every class.
+        By default, return class probabilities, float64 [N, classes], and true classes [N], among which every class
+        occurs.
         """
         logits = torch.randn(samples, len(self.outputs), generator=generator, dtype=torch.float64)
         return logits.softmax(-1), torch.arange(samples) % len(self.outputs)

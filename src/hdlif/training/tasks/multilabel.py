@@ -76,11 +76,11 @@ class Multilabel(Measured):
         return timed(F.binary_cross_entropy_with_logits, steps, self.time_steps)
 
     def tally(self) -> Tally:
-        """Return a tally of the mean F1, the correct labels, and the samples with all labels correct."""
+        """Return a tally of the mean F1 and the fractions of correct labels and of samples with all labels correct."""
         return _Tally(self)
 
     def drawing(self) -> Labels:
-        """Return a collector of true and false predictions per label."""
+        """Return a collector that counts true and false predictions per label."""
         return Labels(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -137,7 +137,7 @@ class _Tally(Tally):
 
 
 def _f1(counts: Tensor) -> Tensor:
-    """Return 2·tp/(2·tp + fp + fn) of each label, or 0 for a label that is neither present nor predicted."""
+    """Return the F1 of each label, 2·tp/(2·tp + fp + fn), or 0 if a label is neither present nor predicted."""
     tp, fp, fn, _ = counts.double()
     return torch.where(tp > 0, 2 * tp / (2 * tp + fp + fn).clamp_min(1), torch.zeros(()).double())
 

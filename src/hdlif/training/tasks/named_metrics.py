@@ -25,7 +25,7 @@ def balanced_accuracy(*, num_classes: int) -> Metric:
 
 
 def top_k(*, num_classes: int, k: int) -> Metric:
-    """Return a metric for top-k accuracy: the fraction of samples whose class is among the k most probable."""
+    """Return a metric for top-k accuracy: the fraction of samples whose class is among the k most probable ones."""
     if not 1 <= k <= num_classes:
         raise ValueError(f"k = {k}; it must be 1 to {num_classes}, the number of classes")
     return MulticlassAccuracy(num_classes, top_k=k, average="micro")

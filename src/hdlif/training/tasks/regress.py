@@ -1,4 +1,4 @@
-"""Regression: values per sample, or per time step."""
+"""Regression: one or more values per sample or per time step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DRAWN = 1000
 
 @dataclass(frozen=True)
 class Regress(Measured):
-    """A task whose outputs predict normalised values, averaged over time, at the last step or at each step.
+    """A task that predicts normalised values from the outputs' mean over time, the last step or each step.
 
     >>> import torch
     >>> from hdlif.training.tasks import Regress
@@ -88,7 +88,7 @@ class Regress(Measured):
         return timed(_LOSSES[self.loss], steps, self.time_steps, first=self.delay, each=each)
 
     def tally(self) -> Tally:
-        """Return a tally of the errors in the values' units."""
+        """Return a tally of the errors, in the units of the values."""
         return _Tally(self)
 
     def drawing(self) -> Errors:
@@ -99,9 +99,9 @@ class Regress(Measured):
         return torch.zeros(()), 0
 
     def pairs(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return denormalised predictions and true values, float64 [T', B, V], for the T' steps from `first` on.
+        """Return predictions and true values in their units, float64 [T', B, V], for the T' steps from `first` on.
 
-        Unless `combine` is "each", return the prediction after each step, and the true values as [1, B, V].
+        Unless `combine` is "each", these are the predictions after each step, and the true values have shape [1, B, V].
         """
         scale, shift = (torch.tensor(list(v), dtype=torch.float64) for v in (self.std, self.mean))
         counted, wanted = outputs[self.first :].double().cpu(), target.double().cpu()
@@ -113,7 +113,7 @@ class Regress(Measured):
         return counted * scale + shift, wanted * scale + shift
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the `pairs` to evaluate: all steps if `combine` is "each", otherwise the last step."""
+        """Return the part of `pairs` to evaluate: all steps if `combine` is "each", otherwise only the last step."""
         predicted, true = self.pairs(outputs, target)
         return predicted if self.combine == "each" else predicted[-1:], true
 

@@ -1,4 +1,4 @@
-"""Segmentation: a class or an object at each pixel."""
+"""Segmentation: predict a class or an object at each pixel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from hdlif.training.tasks.task import (
 
 @dataclass(frozen=True)
 class CrossEntropyAndDice:
-    """The cross-entropy plus `dice` times the class mean of 1 - Dice, averaged over the images.
+    """The cross-entropy plus `dice` times the mean of 1 - Dice over classes, averaged over images.
 
     The Dice of class c is (2·Σ p_c·g_c + 1)/(Σ p_c + Σ g_c + 1), summed over an image's pixels (Milletari et al. 2016).
     Here, p_c is the probability of class c, and g_c is 1 at pixels of class c. Ignored pixels do not contribute to the
@@ -63,7 +63,7 @@ class CrossEntropyAndDice:
 
 @dataclass(frozen=True)
 class Segment(Measured):
-    """A task with a class per pixel: the argmax of the outputs, averaged over time or at the last step.
+    """A task with a class per pixel: the argmax of the outputs' mean over time or of the last step's outputs.
 
     >>> import torch
     >>> from hdlif.training.tasks import Segment
@@ -116,7 +116,7 @@ class Segment(Measured):
         return timed(self.loss, chosen_steps(self.learn_from, self.combine), self.time_steps)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of one step's logits [B, classes, H, W]."""
+        """Return the loss for the logits [B, classes, H, W] of one step."""
         return CrossEntropyAndDice(self.dice)(logits, self.learned(target))
 
     def learned(self, target: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Segment(Measured):
         return _Tally(self)
 
     def drawing(self) -> Pixels:
-        """Return a collector of the pixels' confusion matrix and of the worst images."""
+        """Return a collector of the confusion matrix over pixels, and of the images with the worst predictions."""
         return Pixels(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -140,7 +140,7 @@ class Segment(Measured):
         return (chosen == wanted).sum(), int((wanted >= 0).sum())
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield each image's mean intersection over union and predicted map, int64 [H, W]."""
+        """Yield the mean intersection over union and the predicted map, int64 [H, W], of each image."""
         predicted, true = self.answers(outputs, target)
         for answer, one in zip(predicted[-1], true, strict=True):
             yield float(_overlaps(_counts(answer, one, len(self.measured)))[0].nanmean()), answer.cpu()
@@ -154,9 +154,9 @@ class Segment(Measured):
 
 @dataclass(frozen=True)
 class Instances(Segment):
-    """A task with an object number per pixel, computed from outputs for background, boundary and interior.
+    """A task with an object number per pixel, which is found from outputs for background, boundary and interior.
 
-    The boundary of an object consists of its pixels that share an edge with another object or the background.
+    An object's boundary consists of those of its pixels that share an edge with another object or the background.
 
     >>> import torch
     >>> from hdlif.training.tasks import Instances
@@ -185,7 +185,7 @@ class Instances(Segment):
         return ("background", "object")
 
     def learned(self, target: Tensor) -> Tensor:
-        """Convert object numbers to background, boundary or interior at each pixel, [B, H, W]."""
+        """Convert each pixel's object number to the class background, boundary or interior, [B, H, W]."""
         differs = torch.zeros_like(target, dtype=torch.bool)
         for axis in (1, 2):
             first, second = (
@@ -206,14 +206,14 @@ class Instances(Segment):
         return (mean.softmax(2)[:, :, objects.BACKGROUND] < 0.5).long(), target.clamp_max(1)
 
     def matched(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
-        """Yield each image's counts of true positives, false positives and missed objects, and its predicted map."""
+        """Yield each image's number of true positives, false positives and missed objects, and its predicted map."""
         last = (so_far(outputs, self.first)[-1] / (len(outputs) - self.first)).float().cpu().numpy()
         for one, true in zip(last, target.cpu().numpy(), strict=True):
             found = objects.objects_of(one)
             yield objects.matched(found, true), torch.from_numpy(found).long()
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield each image's score TP/(TP + FP + FN), or 1 if there are no objects, and its map of object numbers."""
+        """Yield for each image TP/(TP + FP + FN), or 1 if there are no objects, and the map of object numbers."""
         for counts, found in self.matched(outputs, target):
             yield counts[0] / sum(counts) if any(counts) else 1.0, found
 
@@ -223,14 +223,14 @@ class Instances(Segment):
 
 
 def _counts(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
-    """Count the pixels that are not ignored, by true and predicted class, [classes, classes]."""
+    """Return the number of pixels per true and predicted class, [classes, classes], without ignored pixels."""
     valid = true >= 0
     pairs = true[valid] * classes + predicted[valid]
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
 def _overlaps(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Return intersection over union and Dice of each class, [..., classes], from counts [..., classes, classes].
+    """Return each class's intersection over union and Dice, [..., classes], from counts [..., classes, classes].
 
     Both values are NaN for a class that is neither present nor predicted.
     """
@@ -250,7 +250,7 @@ class _Tally(Tally):
         return {"counts": torch.stack([_counts(one, true, self._classes) for one in predicted]).flatten()}
 
     def _by_step(self, sums: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return counts, intersection over union and Dice per class after each step."""
+        """Return the counts, the intersection over union and the Dice of each class after each step."""
         counts = sums["counts"].view(-1, self._classes, self._classes)
         return counts, *_overlaps(counts)
 
@@ -286,7 +286,7 @@ class _ObjectTally(_Tally):
 
 
 class Pixels(Confusion):
-    """The counts of pixels by true class and predicted class after the last step.
+    """The number of pixels per true class and per predicted class after the last step.
 
     Attributes:
         worst: the images with the worst predictions, the worst first.

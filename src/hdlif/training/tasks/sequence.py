@@ -1,4 +1,4 @@
-"""Sequence labelling: a class at each time step."""
+"""Sequence labelling: predict a class at each time step."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LabelSequence(Measured):
         return TaskRecord("sequence", "each", self.delay)
 
     def counted(self, labels: Tensor) -> LabelSequence:
-        """Return a copy with `balanced_weights`, computed from training classes [N, T] (int64) at steps with a loss."""
+        """Return a copy whose `balanced_weights` come from training classes, int64 [N, T], at the steps with a loss."""
         answered = labels[:, : self.time_steps - self.delay]
         learned = answered[:, -1:] if self.learn_from == "last" else answered
         return replace(self, class_weights=balanced_weights(learned, len(self.outputs)))
@@ -70,12 +70,12 @@ class LabelSequence(Measured):
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
-        """Restrict a criterion to the steps that have a loss, each with its own target."""
+        """Return a criterion that covers only the steps that have a loss, each with its own target."""
         steps = chosen_steps(self.learn_from, "each")
         return timed(criterion, steps, self.time_steps, first=self.delay, each=True)
 
     def tally(self) -> Tally:
-        """Return a tally of the fraction of steps with the correct class."""
+        """Return a tally of the fraction of steps with a correct prediction."""
         return _Tally(self)
 
     def drawing(self) -> StepConfusion:
@@ -120,7 +120,7 @@ class _Tally(Tally):
 
 
 class StepConfusion(Confusion):
-    """The counts of time steps by true and predicted class."""
+    """The number of time steps per true and predicted class."""
 
     def __init__(self, classes: tuple[str, ...], delay: int) -> None:
         super().__init__(classes)

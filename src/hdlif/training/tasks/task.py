@@ -1,4 +1,4 @@
-"""The interface of tasks, which define the loss, metrics and report data for a kind of target."""
+"""The interface of tasks; each task defines the loss, metrics and report data for one kind of target."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Evaluation:
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """The accuracy after each step; empty unless the task is a classification."""
+        """The accuracy after each step, or () if the task is not a classification."""
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Evaluation:
 
 
 def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: Mapping[str, float]) -> dict[str, Any]:
-    """Return results as a JSON-serialisable dict; metrics are omitted if accuracy is the only metric.
+    """Return results as a JSON-serialisable dict, without "metrics" if accuracy is the only metric.
 
     Args:
         accuracy, per_step, metrics: as in `Evaluation`.
@@ -90,9 +90,9 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
 
 
 class Tally(ABC):
-    """Base class for sums over batches, from which hdlif computes an `Evaluation`.
+    """Base class for tallies, which add up sums over batches and compute an `Evaluation` from them.
 
-    The sums for a task's own figures are float64 and can be added over ranks.
+    The sums for a task's own metrics are float64, and hdlif can add them up over ranks.
 
     See `Classify` for an example.
 
@@ -119,13 +119,13 @@ class Tally(ABC):
 
     @property
     def loss(self) -> float:
-        """The mean loss of the samples so far, or NaN if there are no samples."""
+        """The mean loss over the samples so far, or NaN if there are no samples."""
         loss, n = self._sums["seen"].tolist()
         return loss / n if n else math.nan
 
     @property
     def score(self) -> float:
-        """The task's first figure for the samples so far, or NaN if there are no samples."""
+        """The value of the task's first own metric on the samples so far, or NaN if there are no samples."""
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
@@ -233,13 +233,13 @@ class Task(Protocol):
         """Return a collector of test-set data for a report."""
 
     def better(self, evaluation: Evaluation) -> float:
-        """Return the value of `metric`, negated if a smaller value is better."""
+        """Return the value of `metric`, negated if smaller values are better."""
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Return the numbers of correct predictions and of all predictions in a training batch, both 0 for regression.
+        """Return how many predictions in a batch are correct and how many there are; both are 0 for regression.
 
-        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. If the task has no
-        attribute `right_by`, hdlif passes the outputs of all steps in one call.
+        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. Otherwise, hdlif
+        passes the outputs of all steps in one call.
 
         Args:
             outputs: outputs of the steps with a loss, [len(steps), B, n].
@@ -248,9 +248,9 @@ class Task(Protocol):
 
 
 def so_far(outputs: Tensor, first: int) -> Tensor:
-    """Return the running sum of the outputs from step `first` on, [T, B, n], from which predictions are made.
+    """Return the running sum of the outputs from step `first` on, [T, B, n], for the predictions after each step.
 
-    Steps before `first` keep their own outputs.
+    For earlier steps, return the step's own outputs.
     """
     return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
 
@@ -261,7 +261,7 @@ separately; "all", in any other way, so they are kept until the batch ends."""
 
 
 class AnswerCounter:
-    """A counter of correct predictions, called once per step with a loss, in order, with the step's outputs.
+    """A counter of a batch's correct predictions; call it with the outputs of the steps with a loss, in order.
 
     If the task has an attribute `right_by` other than "all", memory use does not grow with the number of steps.
 
@@ -294,7 +294,7 @@ class AnswerCounter:
             self._add(outputs[max(0, self._begin - start) :])
 
     def right(self) -> tuple[int, int]:
-        """Return the numbers of correct predictions and of all predictions in the batch, both 0 for regression."""
+        """Return how many predictions in the batch are correct and how many there are; both are 0 for regression."""
         if self._by == "each":
             # If the numbers of outputs and steps differ, outputs cannot be assigned to steps.
             return (int(self._right), self._of) if self._heard == len(self._steps) else (0, 0)
@@ -330,7 +330,7 @@ proportional to its number. Rules that draw random steps use these weights as pr
 
 
 def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:
-    """Return `learn_from` or, if it is None, the steps that contribute to the prediction."""
+    """Return `learn_from` or, if it is None, the value for the steps that contribute to the prediction."""
     if learn_from is None:
         return "last" if combine == "last" else "every"
     if learn_from not in ("every", "last", "late"):
@@ -347,7 +347,7 @@ def timed(
     each: bool = False,
     own: bool = False,
 ) -> Criterion:
-    """Restrict a criterion to the steps with a loss from `first` on, or return `criterion` if all steps count equally.
+    """Restrict a criterion to steps with a loss from `first` on, or return `criterion` if all steps count equally.
 
     Args:
         each: whether every step has its own target, which is read `first` steps later.

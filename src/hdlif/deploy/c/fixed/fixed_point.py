@@ -1,4 +1,4 @@
-"""Conversion of a deployed network to fixed point, with value ranges, number formats and the reference."""
+"""Conversion of a deployed network to fixed point: value ranges, number formats and the reference implementation."""
 
 import math
 from collections import defaultdict
@@ -47,7 +47,7 @@ class Ranges:
 
 
 def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
-    """Measure the largest magnitudes on frames [T, N, C, H, W], or on frames [1, N, C, H, W] repeated at every step."""
+    """Measure the largest magnitudes on frames [T, N, C, H, W]; frames [1, N, C, H, W] are repeated at every step."""
     types = infer_values(graph)
     state = {name: np.zeros((x.shape[1], *shape), np.float32) for name, shape in potential_shapes(graph, types).items()}
     values: dict[str, float] = defaultdict(float)

@@ -1,6 +1,6 @@
 """Continued training of the classifier in fixed point, as the reference for C code without floating-point numbers.
 
-All arithmetic uses integers. The classifier is a linear layer with float32 weights and codes as inputs, optionally
+All arithmetic uses integers. The classifier is a linear layer that has float32 weights and reads codes, optionally
 followed by an `affine` op. Training updates the weights W (16 bits) and the shifts b of the `affine` op (32 bits), but
 not the scales s.
 
@@ -118,7 +118,7 @@ def gradient_of_loss(logits: IntegerArray, fraction: int, targets: IntegerArray)
 
 
 def exponent_format(fraction: int) -> tuple[int, int]:
-    """Return the right shift of logit differences, and the number of fraction bits of their products with log2(e)."""
+    """Return the number of bits to drop from logit differences, and the fraction bits of the products with log2(e)."""
     drop = max(fraction - MOST_FRACTION, 0)
     return drop, max(fraction - drop + 14, 0)
 
@@ -212,7 +212,7 @@ class FixedLearner:
         return logits
 
     def run(self, x: NDArray[np.float32]) -> IntegerArray:
-        """Return the current network's logits [T, B, K] for frames `x` with the same shapes as in `learn`."""
+        """Return the current network's logits [T, B, K] for frames `x`, whose shapes are the same as in `learn`."""
         return self._fixed.run(self._fixed.frame(x), len(x) if len(x) > 1 else self._fixed.graph.time_steps)
 
     @property

@@ -1,8 +1,8 @@
 """Operations on fixed-point numbers, each of which is a 16-bit integer times 2^-fraction.
 
-Both the reference and the C export use these operations. `Integers` either computes on arrays or writes C expressions.
-Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29 if an addend of at
-most 2^29 follows. Rounding adds at most 2^29, so no result exceeds 2^30 + 2^29.
+Both the reference and the C export use these operations. Implementations of `Integers` either compute on arrays or
+write C expressions. Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or at most 2^29
+if a third number (at most 2^29) is then added. Rounding adds at most 2^29, so no result exceeds 2^30 + 2^29.
 
 For ops that only move numbers, `moved` applies the float32 implementation to integers.
 """
@@ -66,7 +66,7 @@ class Integers(Protocol):
 
 @dataclass(frozen=True)
 class Scaled:
-    """A number with the value `integer` times 2^-`fraction`, or exactly `constant` for a constant."""
+    """A number equal to `integer` times 2^-`fraction`; for a constant, the exact value is `constant`."""
 
     integer: Integer
     fraction: int
@@ -124,7 +124,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Return two integers below 2^29 in a common format, and the number of fraction bits of this format."""
+    """Return `a` and `b` as integers below 2^29 in a common format, and the number of fraction bits of this format."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -204,7 +204,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Convert `x` to `fraction` fraction bits without saturation, if the result is known to fit in 32 bits."""
+    """Convert `x` to `fraction` fraction bits without saturation; the result must be known to fit in 32 bits."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
@@ -213,7 +213,7 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """Return the registers `given`, followed by the result of each instruction or None for unused instructions.
+    """Return the registers `given`, followed by one result per instruction, which is None for an unused instruction.
 
     Args:
         most: most fraction bits of each register.

@@ -1,4 +1,4 @@
-"""Kernels, which are C functions called by stages, and the dependencies between kernels."""
+"""Kernels (the C functions that stages call), and the dependencies between kernels."""
 
 from collections.abc import Mapping
 from importlib.resources import files

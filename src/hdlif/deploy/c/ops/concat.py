@@ -21,7 +21,7 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
-    """Concatenate two inputs, as codes or as numbers with fraction bits for the larger range."""
+    """Concatenate two inputs, either as codes or as numbers that are converted to a common number of fraction bits."""
     if network.values[node.name].max_code is not None:
         return Scaled(np.concatenate([one.integer for one in x], axis=1), 0)
     fraction = min(max(one.fraction for one in x), network.most(node.name))

@@ -32,7 +32,7 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def backward(s: BackwardText, node: Node) -> None:
-    """Write the backward pass, which adds each window's gradient to the window's first maximum."""
+    """Write the backward pass, which adds each window's gradient to the first entry with the window's maximum."""
     x, y, (_, height, width) = s.pointer(node.inputs[0]), s.pointer(node.name), s.shape(node.inputs[0])
     (_, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
     pad_y, pad_x = node.attributes["padding"]

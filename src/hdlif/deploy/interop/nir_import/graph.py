@@ -1,4 +1,4 @@
-"""NIR graphs as plain values, with inlined subgraphs, nodes in execution order and the inputs of each node."""
+"""NIR graphs as plain values: subgraphs are inlined, nodes are in execution order, and node inputs are listed."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def _without_identities(
 def _with_feedback(
     nodes: Mapping[str, NirNode], edges: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """Merge each recurrent synapse into the synapse's neuron."""
+    """Merge each recurrent synapse into the neuron whose output and input it connects."""
     found, left = dict(nodes), list(edges)
     for name, node in nodes.items():
         if node.kind not in WEIGHTED:

@@ -129,7 +129,8 @@ def from_nir(
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """Return the exact model file in a NIR file from `hdlif export --to nir --extension`, or None for other NIR files.
+    """Return the model file embedded in a NIR file from `hdlif export --to nir --extension`, or None for other NIR
+    files.
 
     Args:
         path: path of the file.

@@ -119,7 +119,7 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
 
 
 def snapped(gain: Floats) -> Floats:
-    """Return `gain`, with values that differ from 1 only by rounding set to 1."""
+    """Return `gain`, in which values that differ from 1 only by rounding are replaced by 1."""
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
 
 

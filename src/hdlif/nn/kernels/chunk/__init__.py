@@ -1,4 +1,4 @@
-"""Run all steps of a neuron's chunk in one compiled CPU function, with a custom backward pass.
+"""Run a chunk of a neuron's steps in one compiled CPU function, with a custom backward pass.
 
 Under autograd, every operation in every step saves inputs for its derivative. A fused chunk runs without a graph and
 saves only the values that `equations.Saving` lists. Values that can be recomputed are not saved. Other values are saved

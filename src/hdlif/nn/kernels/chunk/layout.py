@@ -34,7 +34,7 @@ class Slots(NamedTuple):
 
 
 def slots_of(saving: Saving, steps: int) -> Slots:
-    """Return the slots of a chunk with `steps` steps."""
+    """Return the locations of the values that a chunk of `steps` steps saves."""
     found: dict[Source, int] = {}
     slots, rows = (np.zeros((len(saving.kept), steps), np.int64) for _ in range(2))
     for k, of_step in enumerate(saving.sources(steps)):
@@ -60,7 +60,7 @@ class Layout:
         self._tensors = -1
 
     def tensor(self) -> int:
-        """Return the number of the next tensor of the call."""
+        """Return the index of the next tensor of the call."""
         self._tensors += 1
         return self._tensors
 
@@ -69,7 +69,7 @@ class Layout:
         self.add(table, -1, 0, np.zeros(self.steps, np.int64))
 
     def add(self, table: str, tensor: int | Numbers, factor: int | Numbers, offsets: Numbers) -> None:
-        """Add one address per step to a table: factor times the tensor's address, plus an offset."""
+        """Add one address per step to a table: `factor` times the tensor's address, plus an offset."""
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
     def length(self, encoding: StreamEncoding = "values") -> int:

@@ -1,0 +1,71 @@
+"""Write what the shipped recipes reached, by the records of `experiments.py`, into their headers.
+
+    python benchmarks/measured_recipes.py [--check]
+
+A line "# measured: ..." has the number of parameters, the test metric and the number of seeds; the metric is the mean
+over the seeds. Only trainings of a recipe as it stands count. With --check, nothing is written, and the exit status is
+1 if a header differs.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from hdlif.recipe.runs.files import write_text
+
+ROOT = Path(__file__).parent.parent
+RECIPES = ROOT / "src/hdlif/recipes"
+_AS_IT_STANDS = re.compile(r"hdlif train (\w+) --set seed=\d+ --threads 1 --memory-repeats 1( --data-root DIR)?")
+
+
+def trainings(records: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of the trainings of each recipe."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(records.glob("*.json")):
+        record = json.loads(path.read_text("utf-8"))
+        if as_it_stands := _AS_IT_STANDS.fullmatch(record["command"]):
+            found.setdefault(as_it_stands[1], []).append(record)
+    return found
+
+
+def header(records: list[dict[str, Any]]) -> str:
+    """Return the line of a recipe's header.
+
+    >>> header([{"parameters": 1234, "metrics": {"ap50": value}} for value in (0.87, 0.88)])
+    '# measured: 1,234 parameters, ap50 0.8750, 2 seeds'
+    """
+    # Records of classification may have the accuracy alone.
+    reached = [{"accuracy": one["accuracy"]} if one.get("accuracy") is not None else one["metrics"] for one in records]
+    name = records[0].get("metric") or next(iter(reached[0]))
+    value, seeds = mean(one[name] for one in reached), f"{len(records)} seed{'s' if len(records) > 1 else ''}"
+    return f"# measured: {records[0]['parameters']:,} parameters, {name} {value:.4f}, {seeds}"
+
+
+def with_header(text: str, line: str) -> str:
+    """Return a recipe's text with this line after its first one, in place of an earlier one."""
+    first, rest = re.sub("^# measured: .*\n", "", text, flags=re.MULTILINE).split("\n", 1)
+    return f"{first}\n{line}\n{rest}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    differ = []
+    for name, records in trainings(ROOT / "benchmarks/records/experiments").items():
+        path = RECIPES / f"{name}.yaml"
+        text = path.read_text("utf-8")
+        if (changed := with_header(text, header(records))) != text:
+            differ.append(name)
+            if not check:
+                write_text(path, changed)
+    print("\n".join(f"{'differs' if check else 'written'}: {name}" for name in differ))
+    return int(check and bool(differ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
