@@ -111,6 +111,9 @@ def _summary(name: str) -> str:
 
 
 def _listed(name: str, members: list[str], *, level: int = 1) -> str:
+    # A module hides a function of its name that the package offers, so the function has an entry of its own.
+    hidden = [one for one in members if (source(name).parent / f"{one}.py").exists() and source(name).stem == "__init__"]
+    members = [one for one in members if one not in hidden]
     return "\n".join(
         [
             f"{'#' * level} {name}",
@@ -121,9 +124,11 @@ def _listed(name: str, members: list[str], *, level: int = 1) -> str:
             "      show_root_toc_entry: false",
             f"      heading_level: {level + 1}",
             f"      members: [{', '.join(members)}]",
+            *(f"\n{_object(f'{name}.{one}.{one}', heading=one)}\n      heading_level: {level + 1}" for one in hidden),
         ]
     )
 
 
-def _object(place: str) -> str:
-    return "\n".join([f"::: {place}", "    options:", f"      heading: hdlif.{place.rpartition('.')[2]}"])
+def _object(place: str, *, heading: str = "") -> str:
+    shown = heading or f"hdlif.{place.rpartition('.')[2]}"
+    return "\n".join([f"::: {place}", "    options:", f"      heading: {shown}"])

@@ -76,6 +76,20 @@ def test_our_neurons_train_in_their_network_and_are_monitored() -> None:
     functional.reset_net(net)
 
 
+def test_a_network_of_theirs_with_our_neurons_becomes_ours() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Flatten(), layer.Linear(6, 5), ours.Node(HDLIF(T)), layer.Linear(5, 3))
+    functional.set_step_mode(net, "m")
+    x = 2 * torch.randn(T, 4, 2, 3)
+    expected = net(x)
+    functional.reset_net(net)
+    model = ours.from_spikingjelly(net, T)
+    found, _ = model(x, steps=range(T))
+    torch.testing.assert_close(found, expected)
+    assert expected.abs().max() > 0
+    assert [type(one).__name__ for one in model.modules()].count("HDLIF") == 1
+
+
 def their_network(**options: Any) -> nn.Module:
     def node() -> nn.Module:
         return neuron.LIFNode(surrogate_function=surrogate.ATan(), **options)

@@ -15,7 +15,7 @@ from hdlif.errors import DataError, InputError, RecipeError, say_nothing
 from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.recipe.runs.files import write_text
-from hdlif.report.tables import aligned
+from hdlif.report.tables import aligned, figure
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 _MEASURED = re.compile(
@@ -128,12 +128,12 @@ def published_figures(name_or_path: str | Path) -> dict[str, float | None] | Non
 
 
 def published_table() -> str:
-    """Format the published figures of the shipped recipes as a Markdown table."""
-    lines = ["| recipe | published accuracy % | published MB |", "| --- | --- | --- |"]
-    for name, figures in ls()["published"].items():
-        mb = "—" if figures["params_mb"] is None else f"{figures['params_mb']:.2f}"
-        lines.append(f"| `{name}` | {100 * figures['accuracy']:.2f} | {mb} |")
-    return "\n".join(lines)
+    """Format the published figures of the shipped recipes as a table."""
+    rows = [
+        [name, f"{figures['accuracy']:.2%}", figure(figures["params_mb"], ".2f")]
+        for name, figures in ls()["published"].items()
+    ]
+    return aligned(["recipe", "published accuracy", "published MB"], rows)
 
 
 def show(

@@ -98,9 +98,9 @@ def from_spikingjelly(
     current is not learned.
 
     hdlif traces the forward pass of one step and rejects loops over time. `LIFNode` and `IFNode` are supported with any
-    τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted network and the original
-    compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new mask at
-    each step.
+    τ, `decay_input`, threshold and reset, and emit spikes of 1. A `Node` becomes its hdlif neuron. In eval mode, the
+    converted network and the original compute equal outputs. In train mode, hdlif batch norms keep statistics per step,
+    and dropout draws a new mask at each step.
 
     Args:
         network: the network in either step mode, which is not modified.
@@ -121,7 +121,7 @@ def from_spikingjelly(
             f"{type(network).__name__} of SpikingJelly: a part does not run step by step ({error}), and has no "
             "counterpart; use batch norms over a batch, and parts that run single steps"
         ) from error
-    accepted = "LIFNode, IFNode and ParametricLIFNode are accepted"
+    accepted = "LIFNode, IFNode, ParametricLIFNode, and Node with a neuron of hdlif are accepted"
     turning = TurningNeurons(
         time_steps,
         surrogate,
@@ -187,7 +187,12 @@ def _parametric(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turn
     return _node(1 - part, part if node.decay_input else 1.0, turning, node, path, fed, logit=-node.w)
 
 
+def _own(turning: TurningNeurons, node: Node, path: str, fed: Fed) -> Turned:
+    return Turned(node.neuron, fed)
+
+
 _NEURONS: Mapping[type[nn.Module], Callable[..., Turned]] = {
+    Node: _own,
     neuron.IFNode: functools.partial(_node, 1.0, 1.0),
     neuron.LIFNode: _lif,
     neuron.ParametricLIFNode: _parametric,
