@@ -32,6 +32,6 @@ def test_the_list_has_them_beside_the_recipes() -> None:
     figures = found["measured"]["bccd_hdlif"]
     assert (figures["parameters"], figures["metric"], figures["seeds"]) == (417_159, "ap50", 3)
     (line,) = [line for line in recipes.listed(found).splitlines() if line.startswith("bccd_hdlif ")]
-    assert line.split()[-3:] == ["417,159", "ap50", f"{figures['value']:.1%}"]
+    assert line.split()[-3:] == ["417,159", "ap50", f"{figures['value']:.3f}"]
     assert "cifar10_resnet18_hdlif" not in found["measured"]
     assert found["about"]["bccd_hdlif"].startswith("Blood cells")

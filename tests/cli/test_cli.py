@@ -118,15 +118,19 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
     assert max(len(line) for table in tables for line in table) <= 100
     for heading, _, *lines in tables:
         assert {listed["details"][line.split()[0]]["data"] for line in lines} == {heading.split()[1]}
-    for name, neuron, rule, weight_bits, spike_bits, said in (
-        ("digits_lif", "lif", "stochastic_step", 32, 1, ["float", "1 bit"]),
-        ("digits_hdlif_w1p5_s4", "hdlif", "stochastic_step", 1.5, 4, ["1.5 bits", "4 bits"]),
-        ("hapt_hdlif", "hdlif", "stbp", 32, 32, ["float", "float"]),
+    for name, neuron, rule, weight_bits, spike_bits, bits in (
+        ("digits_lif", "lif", "stochastic_step", 32, 1, "32/1"),
+        ("digits_hdlif_w1p5_s4", "hdlif", "stochastic_step", 1.5, 4, "1.5/4"),
+        ("hapt_hdlif", "hdlif", "stbp", 32, 32, "32/32"),
     ):
         found = {"neuron": neuron, "rule": rule, "weight_bits": weight_bits, "spike_bits": spike_bits}
         assert listed["details"][name] == {"data": name.split("_")[0], **found}
-        assert [cell.strip() for cell in rows[name] if cell] == [name, neuron, rule, *said]
-    assert "| `cifar100_resnet18_lif` | 71.75 | 44.84 |" in hdlif("recipes", "ls", "--published").stdout
+        reached = listed["measured"].get(name)
+        said = [] if reached is None else [f"{reached['parameters']:,}", f"{reached['value']:.1%}"]
+        assert [cell.strip() for cell in rows[name] if cell] == [name, neuron, rule, bits, *said]
+    assert listed["measured"]["digits_lif"]["value"] > 0.95
+    published = hdlif("recipes", "ls", "--published").stdout.splitlines()
+    assert ["cifar100_resnet18_lif", "71.75%", "44.84"] in [line.split() for line in published]
     for options, stated in (["--resolved"], True), ([], False):
         shown = hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", *options).stdout
         assert ("epochs: 300" in shown) == stated

@@ -31,8 +31,9 @@ def ls(
 ) -> dict[str, Any]:
     """List the shipped recipes by data set.
 
-    The list shows each recipe's neuron, learning rule, weight bits and spike bits. For recipes that have been trained,
-    the list also shows the number of parameters and the test result (with several seeds, the mean).
+    The list shows each recipe's neuron, learning rule, and bits per weight and per spike (32 is float). For recipes
+    that we have trained, the list also shows the number of parameters, and the test accuracy or another metric (the
+    mean over the seeds).
 
     \f
     Recipes that need no data download are listed first. The result always includes descriptions, and published and
@@ -84,27 +85,19 @@ def listed(found: Mapping[str, Any]) -> str:
     of_data: dict[str, list[list[str]]] = {}
     for name in found["recipes"]:
         one = found["details"][name]
-        row = [name, one["neuron"], one["rule"], _in_bits(one["weight_bits"]), _in_bits(one["spike_bits"])]
+        row = [name, one["neuron"], one["rule"], f"{one['weight_bits']:g}/{one['spike_bits']:g}"]
         of_data.setdefault(one["data"], []).append([*row, *_reached(found["measured"].get(name))])
-    headings = ["neuron", "rule", "weights", "spikes", "parameters", "test result"]
-    tables = [aligned([f"data: {data}", *headings], rows, left=range(5)) for data, rows in of_data.items()]
+    headings = ["neuron", "rule", "bits", "params", "test"]
+    tables = [aligned([f"data: {data}", *headings], rows, left=range(4)) for data, rows in of_data.items()]
     return "\n\n".join(tables)
-
-
-def _in_bits(bits: float) -> str:
-    return "float" if bits == 32 else f"{bits:g} bit{'' if bits == 1 else 's'}"
 
 
 def _reached(figures: Mapping[str, Any] | None) -> list[str]:
     if figures is None:
         return ["", ""]
-    value = figures["value"]
-    shown = f"{value:.1%}" if figures["metric"] in _FRACTIONS else f"{value:.4g}"
-    return [f"{figures['parameters']:,}", f"{figures['metric']} {shown}"]
-
-
-_FRACTIONS = ("accuracy", "ap50")
-"""Metrics that are shown in percent."""
+    value, metric = figures["value"], figures["metric"]
+    result = f"{value:.1%}" if metric == "accuracy" else f"{metric} {value:.3f}"
+    return [f"{figures['parameters']:,}", result]
 
 
 def measured_figures(name: str) -> dict[str, Any] | None:
