@@ -66,6 +66,7 @@ def test_plot_is_of_its_record(name: str) -> None:
 def test_every_table_figure_and_plot_stands_in_a_page() -> None:
     named = {macro for text in PAGES.values() for macro in pages.macros(text)}
     assert {name for kind, name in named if kind == "table"} == set(TABLES)
+    assert [name for name in TABLES if "\n| --- |" not in pages.table(name)] == []
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [name for name in FIGURES if ("fig", name) not in named and f"{{{name}}}" not in str(SAID)] == []
     every = readme + "".join(PAGES.values())
