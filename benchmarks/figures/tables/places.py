@@ -46,6 +46,7 @@ def _networks(record: Record, others: dict[str, str]) -> str:
 
 
 @registered("places_boxes", "places_bccd")
+@registered("places_boxes_all", "places_bccd_all")
 def _boxes(record: Record) -> str:
     return _networks(record, {})
 
