@@ -248,6 +248,14 @@ def test_an_error_ends_with_the_page_that_helps() -> None:
         assert (done.returncode, done.stderr.count("\n"), done.stderr.endswith(ending)) == (2, 1, True), done.stderr
 
 
+def test_an_unknown_option_is_named_where_recipes_cannot_be_read() -> None:
+    code = "import sys; sys.modules['pydantic'] = None; from hdlif.cli import main; main()"
+    for words in (["run", "--foo", "x"], ["export", "x", "--epochs", "3"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert f"No such option '{words[-2]}'" in done.stderr
+
+
 def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_set() -> None:
     for options, works in (
         ("--epochs 3", "--set training.epochs=3"),

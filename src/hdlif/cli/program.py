@@ -25,7 +25,12 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
         words: the words of the command line.
     """
     types = [] if error.ctx is None else [parameter.type for parameter in error.ctx.command.params]
-    keys = [key for key in _keys(error.option_name.lstrip("-").replace("-", "_")) if KEY in types or _is_of_data(key)]
+    try:
+        named = _keys(error.option_name.lstrip("-").replace("-", "_"))
+    except ModuleNotFoundError:
+        # Recipes require the training extra.
+        return ""
+    keys = [key for key in named if KEY in types or _is_of_data(key)]
     if not keys or not (KEY in types or DATA_KEY in types):
         return ""
     value = _value(error.option_name, words) or "VALUE"
