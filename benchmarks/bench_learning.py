@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hdlif import run_folder
+from hdlif.cli.adapt import RATE_OF_DATA
 from hdlif.deploy.c import FixedLearner, fixed_point
 from hdlif.graph.artefact import Graph
 from hdlif.recipe.runs.checkpoints import Trained, load_trained
@@ -49,7 +50,7 @@ from recorded import write_record
 
 RECIPE = "hapt_hdlif_companded_w1p5_s4"
 PEOPLE, BATCH, PASSES, OTHERS = 30, 8, 5, 300
-FIVE_PASSES: dict[str, Any] = {"passes": PASSES, "rate": LearningRate(0.003, 0.003)}
+FIVE_PASSES: dict[str, Any] = {"passes": PASSES, "rate": LearningRate(RATE_OF_DATA, RATE_OF_DATA)}
 """The defaults of `hdlif adapt`."""
 
 
@@ -114,9 +115,13 @@ def accuracy(network: Graph | FixedLearner, windows: Windows) -> float:
     return float((logits.argmax(1) == windows.y).mean())
 
 
-def batches(own: Windows, rng: np.random.Generator) -> Iterator[Windows]:
+def joined(windows: Sequence[Windows]) -> Windows:
+    return Windows(np.concatenate([one.x for one in windows], 1), np.concatenate([one.y for one in windows]))
+
+
+def batches(own: Windows, rng: np.random.Generator, size: int = BATCH) -> Iterator[Windows]:
     order = rng.permutation(len(own.y))
-    return (own.take(order[first : first + BATCH]) for first in range(0, len(order), BATCH))
+    return (own.take(order[first : first + size]) for first in range(0, len(order), size))
 
 
 def learned(
@@ -128,14 +133,18 @@ def learned(
     *,
     passes: int = 1,
     rate: LearningRate = DEFAULT_RATE,
+    batch_size: int = BATCH,
+    replayed: int = BATCH,
 ) -> Graph:
-    """Return the trained network, with a loss at every step, or at the step that `step_of` chooses per batch."""
+    """Return the trained network, with a loss at every step, or at the step that `step_of` chooses per batch.
+
+    Each batch has `batch_size` windows of `own` and, with `replay`, `replayed` random windows of it.
+    """
     learner, rng = Learner(graph, level, rate=rate), np.random.default_rng(0)
     for _ in range(passes):
-        for batch in batches(own, rng):
+        for batch in batches(own, rng, batch_size):
             if replay is not None:
-                old = replay.take(rng.integers(0, len(replay.y), BATCH))
-                batch = Windows(np.concatenate([batch.x, old.x], 1), np.concatenate([batch.y, old.y]))
+                batch = joined([batch, replay.take(rng.integers(0, len(replay.y), replayed))])
             step = None if step_of is None else step_of(rng)
             learner.learn(batch.x, batch.y, steps=None if step is None else range(step, step + 1))
     return learner.graph

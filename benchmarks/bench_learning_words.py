@@ -5,8 +5,8 @@
 DIR/spoken_digits has recordings.tar of the Free Spoken Digit Dataset: DIGIT_SPEAKER_INDEX.wav. Indices 0 to 4 test, the
 set's own rule. For each of five pairs of digits a network of `arms/spoken_digits.yaml` is trained on the other eight,
 in `--runs`; one that is finished is taken as it is. `with_classes` adds the pair, and the network learns from 5, 10 or
-20 examples of each, drawn from the recordings for training, in batches of `NEW`. With replay each batch also has `OLD`
-of `KEPT` recordings of each old word. Rates, passes and batches were chosen on the first pair. Accuracies are of the
+20 examples of each, drawn from the recordings for training, in batches of 4. With replay each batch also has 12 of
+`KEPT` recordings of each old word. Rates, passes and batches were chosen on the first pair. Accuracies are of the
 old and of the new words, both among ten classes; "before" is the old words' without new ones. Intervals are of the mean
 over pairs (95 %, t distribution).
 """
@@ -20,21 +20,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench_learning import Windows, accuracy, half_interval
+from bench_learning import Windows, accuracy, half_interval, joined, learned
 from bench_learning_speakers import ARM, arguments, together
 from hdlif import run_folder
 from hdlif.data import Samples
-from hdlif.graph.artefact import Graph
 from hdlif.graph.learning import Level, with_classes
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.tested_data import sets_named
-from hdlif.runtime.learning import Learner, LearningRate
+from hdlif.runtime.learning import LearningRate
 from recorded import write_record
 
 PAIRS = ("01", "23", "45", "67", "89")
-EXAMPLES, PASSES, KEPT = (5, 10, 20), 20, 5
-NEW, OLD = 4, 12
-RATE = LearningRate(0.03, 0.01)
+EXAMPLES, KEPT = (5, 10, 20), 5
+SETTINGS: dict[str, Any] = {"passes": 20, "rate": LearningRate(0.03, 0.01), "batch_size": 4, "replayed": 12}
 ARMS: dict[str, tuple[Level, bool]] = {
     "classifier": ("classifier", False),
     "last-block": ("last-block", False),
@@ -63,22 +61,6 @@ def by_class(samples: Samples, names: tuple[str, ...], labels: tuple[str, ...], 
     return found
 
 
-def joined(windows: list[Windows]) -> Windows:
-    return Windows(np.concatenate([one.x for one in windows], 1), np.concatenate([one.y for one in windows]))
-
-
-def learned(graph: Graph, level: Level, own: Windows, old: Windows | None) -> Graph:
-    learner, rng = Learner(graph, level, rate=RATE), np.random.default_rng(0)
-    for _ in range(PASSES):
-        order = rng.permutation(len(own.y))
-        for first in range(0, len(order), NEW):
-            batch = own.take(order[first : first + NEW])
-            if old is not None:
-                batch = joined([batch, old.take(rng.integers(0, len(old.y), OLD))])
-            learner.learn(batch.x, batch.y)
-    return learner.graph
-
-
 def measure(pair: str, runs: Path) -> dict[str, Any]:
     run, rng = runs / f"without_{pair}", np.random.default_rng(0)
     lay_out(runs / "spoken", runs / f"known_{pair}", pair)
@@ -104,7 +86,7 @@ def measure(pair: str, runs: Path) -> dict[str, Any]:
     for count in EXAMPLES:
         own = joined([one.take(order[:count]) for one, order in zip(given, draw, strict=True)])
         for arm, (level, replays) in ARMS.items():
-            made = learned(wider, level, own, old if replays else None)
+            made = learned(wider, level, own, old if replays else None, **SETTINGS)
             found["arms"][f"{count}, {arm}"] = {part: accuracy(made, windows) for part, windows in tests.items()}
     return found
 

@@ -1,10 +1,9 @@
-"""Write what the shipped recipes reached, by the records of `experiments.py`, into their headers.
+"""Write the test results of shipped recipes, from the records of `experiments.py`, into the headers of the recipes.
 
     python benchmarks/measured_recipes.py [--check]
 
-A line "# measured: ..." has the number of parameters, the test metric and the number of seeds; the metric is the mean
-over the seeds. Only trainings of a recipe as it stands count. With --check, nothing is written, and the exit status is
-1 if a header differs.
+The line "# measured: ..." contains the number of parameters, the test metric (the mean over the seeds) and the number
+of seeds. Only unchanged recipes count. With --check, nothing is written, and the exit code is 1 if a header differs.
 """
 
 import argparse
@@ -35,13 +34,13 @@ def trainings(records: Path) -> dict[str, list[dict[str, Any]]]:
 def header(records: list[dict[str, Any]]) -> str:
     """Return the line of a recipe's header.
 
-    >>> header([{"parameters": 1234, "metrics": {"ap50": value}} for value in (0.87, 0.88)])
+    >>> header([{"parameters": 1234, "metric": "ap50", "metrics": {"ap50": value}} for value in (0.87, 0.88)])
     '# measured: 1,234 parameters, ap50 0.8750, 2 seeds'
     """
-    # Records of classification may have the accuracy alone.
-    reached = [{"accuracy": one["accuracy"]} if one.get("accuracy") is not None else one["metrics"] for one in records]
-    name = records[0].get("metric") or next(iter(reached[0]))
-    value, seeds = mean(one[name] for one in reached), f"{len(records)} seed{'s' if len(records) > 1 else ''}"
+    # Records of a classification may have the accuracy alone.
+    name = records[0].get("metric", "accuracy")
+    value = mean(one["metrics"][name] if "metrics" in one else one[name] for one in records)
+    seeds = f"{len(records)} seed{'s' if len(records) > 1 else ''}"
     return f"# measured: {records[0]['parameters']:,} parameters, {name} {value:.4f}, {seeds}"
 
 
@@ -61,9 +60,9 @@ def main() -> int:
         text = path.read_text("utf-8")
         if (changed := with_header(text, header(records))) != text:
             differ.append(name)
+            print(f"{'differs' if check else 'written'}: {name}")
             if not check:
                 write_text(path, changed)
-    print("\n".join(f"{'differs' if check else 'written'}: {name}" for name in differ))
     return int(check and bool(differ))
 
 

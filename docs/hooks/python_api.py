@@ -112,9 +112,7 @@ def _summary(name: str) -> str:
 
 def _listed(name: str, members: list[str], *, level: int = 1) -> str:
     # A module hides a function of its name that the package offers, so the function has an entry of its own.
-    hidden = [
-        one for one in members if (source(name).parent / f"{one}.py").exists() and source(name).stem == "__init__"
-    ]
+    hidden = [one for one in members if source(f"{name}.{one}").exists()]
     members = [one for one in members if one not in hidden]
     return "\n".join(
         [

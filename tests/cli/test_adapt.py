@@ -1,7 +1,7 @@
 """`hdlif adapt`: a model file that learns from labelled data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import hdlif
 from cases import naming
 from command_line import hdlif as command
 from deployed_graphs import Builder
+from hdlif.cli import adapt, adapt_stream
 from hdlif.errors import HdlifError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, load, save
 from hdlif.graph.artefact.io import digest_of
@@ -214,6 +215,21 @@ def test_it_learns_from_readings_of_ones_own_without_holding_samples_out_for_val
     found = hdlif.adapt(tmp_path / "net.hdlif.safetensors", data=tmp_path / "me.npz", out=tmp_path / "out", passes=2)
     assert found.samples == 2 * (24 - found.tested)
     assert 3 <= found.tested <= 6
+
+
+def test_a_stream_that_is_interrupted_before_its_first_window_has_no_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+        yield
+
+    path, out = tmp_path / "net.hdlif.safetensors", tmp_path / "out.hdlif.safetensors"
+    save(series_network(), path)
+    monkeypatch.setattr(adapt_stream, "_rows", interrupted)
+    found = hdlif.adapt(path, stream=tmp_path / "rows.csv", target="what", out=out)
+    assert (found.tested, found.updates, out.exists()) == (0, 0, False)
+    assert "0% to 100%" in adapt._text(found)
 
 
 def rows_of(x: np.ndarray, labels: list[str]) -> str:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from hdlif.runtime import LearningRate
 
 
+RATE_OF_DATA = 0.003
+"""The default learning rate for several passes over labelled data."""
+
+
 @dataclass(frozen=True)
 class Adapted:
     """The result of `hdlif adapt`.
@@ -124,9 +128,9 @@ def adapt(
     if stream is not None and replay is not None:
         raise ArgumentError("--replay applies to --data, not to --stream")
     from hdlif.recipe.runs.files import existing, names_artefact
-    from hdlif.runtime.learning import LearningRate
+    from hdlif.runtime.learning import DEFAULT_RATE, LearningRate
 
-    path, default = network_file(network), 0.003 if stream is None else 0.01
+    path, default = network_file(network), RATE_OF_DATA if stream is None else DEFAULT_RATE.floats
     sizes = LearningRate(default if rate is None else rate, default if latent_rate is None else latent_rate, momentum)
     if not names_artefact(path):
         raise HdlifError(f"{path} is no model file; export it first: hdlif export {path} --to artefact --out FILE")

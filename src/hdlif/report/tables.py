@@ -1,4 +1,4 @@
-"""Format results as plain-text tables without importing slow modules."""
+"""Format results and their intervals as plain-text tables without importing slow modules."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
 
 
 def wilson_interval(fraction: float, count: int) -> list[float]:
-    """Return Wilson's 95 % interval of a fraction of `count` samples.
+    """Return Wilson's 95 % interval of a fraction of `count` samples; without samples, it is 0 to 1.
 
     >>> [round(value, 4) for value in wilson_interval(0.9, 100)]
     [0.8256, 0.9448]
-    >>> wilson_interval(1.0, 96)[0] == 96 / (96 + Z**2)
-    True
+    >>> wilson_interval(1.0, 96) == [96 / (96 + Z**2), 1.0], wilson_interval(0.0, 0)
+    (True, [0.0, 1.0])
     """
-    middle = fraction + Z**2 / (2 * count)
-    half = Z * math.sqrt(fraction * (1 - fraction) / count + Z**2 / (4 * count**2))
-    return [(middle + sign * half) / (1 + Z**2 / count) for sign in (-1, 1)]
+    middle = fraction * count + Z**2 / 2
+    half = Z * math.sqrt(fraction * (1 - fraction) * count + Z**2 / 4)
+    return [(middle + sign * half) / (count + Z**2) for sign in (-1, 1)]
 
 
 def networks_table(networks: Sequence[TrainResult]) -> str:
