@@ -1,6 +1,6 @@
 """What an answer of a network costs a microcontroller: in C as `hdlif export --to c` writes it, and in CMSIS-NN.
 
-    python benchmarks/bench_c.py ARTEFACT --data NAME|PATH [--data-root DIR] [--samples 8] [--devices cortex-m4,...]
+    python benchmarks/bench_c.py NETWORK --data NAME|PATH [--data-root DIR] [--samples 8] [--devices cortex-m4,...]
                                  [--cmsis-nn DIR] [--out FILE.json]
 
 Instructions that QEMU counts (`-icount shift=0`: one is one nanosecond of the emulated clock, read from the processor's
@@ -36,6 +36,7 @@ from hdlif.recipe.runs.tested_data import sets_for
 from hdlif.report.fixed_point import rounded_on_data, shown
 from hdlif.report.tables import aligned
 from hdlif.runtime import reference
+from hdlif.zoo import network_file
 from recorded import write_record
 
 DEVICES = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55")
@@ -43,6 +44,7 @@ LOOPS = 1_000_000
 """Of two instructions each, by which ticks are calibrated."""
 
 CMSIS_NN = "CMSIS-NN int8"
+OPTIMISED = "CFLAGS=-O3"
 
 _CALIBRATION = """
     uint32_t left = %d;
@@ -56,7 +58,7 @@ _CALIBRATION = """
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artefact", type=Path)
+    parser.add_argument("network", help="a model file, or the name of a network that ships")
     parser.add_argument("--data", required=True)
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--samples", type=int, default=8)
@@ -64,8 +66,9 @@ def main() -> int:
     parser.add_argument("--cmsis-nn", type=Path, metavar="DIR", help=f"checkout of {cmsis_nn.ADDRESS} to compare with")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    graph = load(given.artefact)
-    sets = sets_for(graph, given.data, given.data_root, given.artefact)
+    path = network_file(given.network)
+    graph = load(path)
+    sets = sets_for(graph, given.data, given.data_root, path)
     x = shown(sets, given.samples)
     fixed, rounded = rounded_on_data(graph, sets)
     programs: dict[str, Mapping[str, str]] = {}
@@ -87,12 +90,12 @@ def main() -> int:
         found[device] = {}
         for name, files in programs.items():
             is_peer = name == CMSIS_NN
-            variables = cmsis_nn.make_variables(given.cmsis_nn, device) if is_peer else ["CFLAGS=-O3"]
+            variables = cmsis_nn.make_variables(given.cmsis_nn, device) if is_peer else [OPTIMISED]
             steps = 1 if is_peer else graph.time_steps
             row = instructions(files, device, steps, variables)
             found[device][name] = row | {"answer": row["mean"] * steps}
             if "network_answer(" in files["network.h"]:
-                whole = instructions(files, device, 1, ["CFLAGS=-O3 -DBY_ANSWER"])
+                whole = instructions(files, device, 1, [f"{OPTIMISED} -DBY_ANSWER"])
                 found[device][f"{name}, one call"] = whole | {"answer": whole.pop("mean")}
     for device, rows in found.items():
         base = rows.get(CMSIS_NN, {}).get("answer")

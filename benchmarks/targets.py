@@ -1,6 +1,6 @@
-"""One artefact on every target: what it takes there, how fast it is, and how its outputs compare with the reference.
+"""One network on every target: what it takes there, how fast it is, and how its outputs compare with the reference.
 
-    python benchmarks/targets.py ARTEFACT --data NAME|PATH [--data-root DIR] [--samples 16] [--rounds 30]
+    python benchmarks/targets.py NETWORK --data NAME|PATH [--data-root DIR] [--samples 8] [--rounds 30]
                                  [--out FILE.json]
 
 prints the table of docs/benchmarks/runtime.md. Milliseconds are of one image (all time steps), one thread, the median
@@ -33,12 +33,13 @@ from hdlif.cli.export import export_file
 from hdlif.deploy.browser import module, packed_module, script
 from hdlif.deploy.c import reals, translate
 from hdlif.deploy.c.building import firmware
-from hdlif.deploy.c.devices import installed, run_on_devices
+from hdlif.deploy.c.devices import installed
 from hdlif.graph.artefact import Graph, load
 from hdlif.recipe.runs.tested_data import sets_for
 from hdlif.report.fixed_point import rounded_on_data, shown
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
+from hdlif.zoo import network_file
 from recorded import write_record
 
 _NODE = """
@@ -93,23 +94,24 @@ class Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artefact", type=Path)
+    parser.add_argument("network", help="a model file, or the name of a network that ships")
     parser.add_argument("--data", required=True)
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    graph = load(given.artefact)
-    sets = sets_for(graph, given.data, given.data_root, given.artefact)
+    path = network_file(given.network)
+    graph = load(path)
+    sets = sets_for(graph, given.data, given.data_root, path)
     table = Table(graph, shown(sets, given.samples), given.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        _runtime(table, given.artefact)
-        _wasm(table, given.artefact, Path(folder))
-        _engines(table, given.artefact, Path(folder))
-        _nir(table, given.artefact, Path(folder))
+        _runtime(table, path)
+        _wasm(table, path, Path(folder))
+        _engines(table, path, Path(folder))
+        _nir(table, path, Path(folder))
         _c(table, sets)
-    print("| target | file, bytes | tables + code, RAM, bytes | ms or instructions an image | outputs |")
+    print("| target | file, bytes | image, RAM without stack, bytes | ms or instructions an image | outputs |")
     print("| --- | --- | --- | --- | --- |")
     for row in table.rows:
         cells = (row["target"], row.get("file", ""), row.get("memory", ""), row.get("time", ""), row["outputs"])
@@ -218,15 +220,14 @@ def _c(table: Table, sets: Any) -> None:
             if device not in installed():
                 print(f"{device}: its tools are not installed", file=sys.stderr)
                 continue
-            (ran,) = run_on_devices(files, source.data_bytes, (device,))
             timed = {**files, "main.c": bench_c.timed(files["main.c"])}
-            count = bench_c.instructions(timed, device, steps)["mean"] * steps
+            ran = bench_c.instructions(timed, device, steps, [bench_c.OPTIMISED])
             table.add(
                 f"C, {kind}, {device}",
                 said,
                 file=len(source.code.encode()),
-                memory=f"{source.data_bytes + ran.code_bytes:,}, {source.ram_bytes + ran.stack_bytes:,}",
-                time=f"{count / 1e6:.2f} million instructions",
+                memory=f"{ran['rom']:,}, {ran['ram']:,}",
+                time=f"{ran['mean'] * steps / 1e6:.2f} million instructions",
             )
 
 
