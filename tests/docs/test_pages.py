@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cases import naming
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import coded_network, random_input, residual_network
 from distributions import WAVE, install
 from hdlif.data.sources.sounds import SOUND_KEYS
 from hdlif.deploy.c import fixed_point, translate
@@ -164,6 +165,67 @@ def test_the_call_of_the_page_on_c_compiles(kind: str, tmp_path: Path) -> None:
     command = [compiler(), *FLAGS, "-c", "-o", str(tmp_path / "call.o"), str(tmp_path / "call.c")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+DEVICE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include "tracker.h"
+
+static uint32_t readings, windows, saved;
+
+void read_sensor(float values[TRACKER_FRAME])
+{
+    for (int k = 0; k < TRACKER_FRAME; k++)
+        values[k] = (float)((readings + 3 * k) % 7);
+    readings++;
+}
+
+uint32_t pressed_button(void)
+{
+    if (windows == 4) {
+        printf("%u windows, %u saved\n", windows, saved);
+        exit(0);
+    }
+    return windows++ % 2 ? 1 : TRACKER_LABELS;
+}
+
+int load(void *bytes, uint32_t size)
+{
+    (void)bytes;
+    return size == 0;
+}
+
+void save(const void *bytes, uint32_t size)
+{
+    saved += size == sizeof(tracker_learned) && ((const tracker_learned *)bytes)->updates == saved + 1;
+}
+
+void show(const char *label)
+{
+    puts(label);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+@pytest.mark.parametrize("kind", ["float", "fixed"])
+def test_the_program_of_the_page_on_learning_classifies_and_learns(kind: str, tmp_path: Path) -> None:
+    graph = coded_network()
+    graph = replace(graph, input=replace(graph.input, kind="events", resize="none"), labels=("a", "walking", "c"))
+    fixed = fixed_point(graph, random_input(graph, 4, 2), 4) if kind == "fixed" else None
+    source = translate(graph, "tracker", fixed=fixed, learn="classifier")
+    texts = {"tracker.h": source.header, "tracker.c": source.code, "device.c": DEVICE}
+    texts["main.c"] = blocks(page("how_to/adapt"), "c")[0]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    sources = [str(tmp_path / name) for name in texts if name.endswith(".c")]
+    subprocess.run([compiler(), *FLAGS, "-o", str(tmp_path / "run"), *sources, "-lm"], check=True)
+    done = subprocess.run([str(tmp_path / "run")], capture_output=True, text=True, check=True)
+    *labels, last = done.stdout.splitlines()
+    assert len(labels) == 4
+    assert set(labels) <= set(graph.labels)
+    assert last == "4 windows, 2 saved"
 
 
 @pytest.mark.slow

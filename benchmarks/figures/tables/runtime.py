@@ -99,13 +99,11 @@ def _(record: Record) -> str:
         target = row["target"]
         for key, name in names.items():
             target = target.replace(key, name)
-        outputs = row["outputs"].replace("100.0% the same answer", "the same classes").split(", off by")[0]
-        outputs = {"bits": "bit for bit", "its oracle's bits; the same classes": "bit for bit; the same classes"}.get(
-            outputs, outputs
-        )
+        outputs = row["outputs"].replace("the same answer", "the same classes").split(", off by")[0]
+        outputs = "bit for bit" if outputs == "bits" else outputs.replace("its oracle's bits", "bit for bit")
         time = row.get("time", "").replace("million instructions", "M instructions")
         lines.append([target, f"{row['file']:,}", row.get("memory", ""), time, outputs])
-    return table(["target", "file, bytes", "tables + code, RAM", "one image", "outputs"], lines)
+    return table(["target", "file, bytes", "image, RAM without stack", "one sample", "outputs"], lines)
 
 
 @registered("serving", "serving")

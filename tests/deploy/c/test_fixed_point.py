@@ -88,6 +88,18 @@ def test_a_frame_of_pixels_is_that_of_the_oracle(tmp_path: Path) -> None:
     assert np.abs(library.frame(pixels) - expected).max() <= 1
 
 
+def test_a_frame_of_readings_is_that_of_the_oracle_with_halves_and_beyond_16_bits(tmp_path: Path) -> None:
+    graph = residual_network()
+    record = InputRecord(graph.input.shape, (0.0, 0.25, 0.1), (1.0, 0.5, 0.3), kind="events", resize="none")
+    fixed = fixed_point(replace(graph, input=record), random_input(graph, 1, 1), 1)
+    library = Library(translate(fixed.graph, fixed=fixed), tmp_path, flags=QUICK)
+    values = np.random.default_rng(0).normal(size=record.shape).astype(np.float32)
+    values[0].flat[:6] = np.array([0.5, 1.5, -0.5, -1.5, 2**16, -(2**16)]) / 2.0**fixed.input_fraction
+    np.testing.assert_array_equal(
+        library.frame(values), fixed.frame(normalised(values, record.mean, record.std, whole=1))
+    )
+
+
 def test_numbers_beyond_the_formats_are_held_at_the_largest() -> None:
     graph = residual_network()
     fixed = fixed_point(graph, random_input(graph, 1, 1), 1)

@@ -23,8 +23,7 @@ from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord
 from hdlif.graph.equations import Instruction, Program
 from hdlif.graph.ops import OPS
-from hdlif.inputs.fitting import normalised
-from hdlif.runtime import reference
+from hdlif.runtime import normalise, reference
 from one_op import of_one_op
 from resource_limits import within_seconds
 from runtime.test_random_graphs import graphs
@@ -142,12 +141,14 @@ def test_sequences_take_turns_with_one_work_space(tmp_path: Path) -> None:
             np.testing.assert_array_equal(found, expected[t, k])
 
 
-def test_a_frame_of_pixels_is_that_of_the_runtime(tmp_path: Path) -> None:
-    graph = residual_network()
+def test_a_frame_of_raw_values_is_that_of_the_runtime(tmp_path: Path) -> None:
+    graph, rng = residual_network(), np.random.default_rng(0)
     record = InputRecord(graph.input.shape, (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
-    library = Library(translate(replace(graph, input=record)), tmp_path, flags=QUICK)
-    pixels = np.random.default_rng(0).integers(0, 256, record.shape).astype(np.uint8)
-    np.testing.assert_array_equal(library.frame(pixels), normalised(pixels, record.mean, record.std))
+    pixels = rng.integers(0, 256, record.shape).astype(np.uint8)
+    for kind, values in (("image", pixels), ("events", rng.normal(size=record.shape).astype(np.float32))):
+        own = replace(record, kind=kind, resize="none")
+        library = Library(translate(replace(graph, input=own), kind), tmp_path, flags=QUICK)
+        np.testing.assert_array_equal(library.frame(values), normalise(values, own))
 
 
 def symbols(path: Path, option: str) -> list[list[str]]:

@@ -56,12 +56,10 @@ class Floats:
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return C tables of per-channel constants, and a C expression that normalises a pixel with these constants."""
-        means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
-        count = len(graph.input.mean)
-        tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
-        whole = real(INPUT_KINDS[graph.input.kind])
-        return tables, f"((NUMBER)pixels[i] / {whole} - mean[c]) / deviation[c]"
+        """Return C tables of per-channel constants, and a C expression that normalises a value with these constants."""
+        whole = INPUT_KINDS[graph.input.kind]
+        value = "values[i]" if whole == 1 else f"(float)values[i] / {real(whole)}"
+        return _means_and_deviations(graph), f"({value} - mean[c]) / deviation[c]"
 
 
 class Fixed:
@@ -130,6 +128,9 @@ class Fixed:
 
     def frame(self, graph: Graph) -> tuple[str, str]:
         whole, fraction = INPUT_KINDS[graph.input.kind], self.network.fractions[INPUT]
+        if whole == 1:
+            scaled = f"(values[i] - mean[c]) / deviation[c] * {real(2.0**fraction)}"
+            return _means_and_deviations(graph), f"nearest({scaled})"
         factors = [1 / (whole * std) for std in graph.input.std]
         shifts = [-mean / std for mean, std in zip(graph.input.mean, graph.input.std, strict=True)]
         # a pixel has 8 bits, so factors have 21 bits and addends are below 2^29
@@ -141,7 +142,13 @@ class Fixed:
         count = len(factors)
         scale, shift = (", ".join(map(str, integers_of(np.array(v), bits))) for v in (factors, shifts))
         tables = f"static const int32_t scale[{count}] = {{{scale}}}, shift[{count}] = {{{shift}}};"
-        return tables, f"saturated((pixels[i] * scale[c] + shift[c] + {1 << (drop - 1)}) >> {drop})"
+        return tables, f"saturated((values[i] * scale[c] + shift[c] + {1 << (drop - 1)}) >> {drop})"
+
+
+def _means_and_deviations(graph: Graph) -> str:
+    means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
+    count = len(graph.input.mean)
+    return f"static const float mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
 
 
 Numbers = Floats | Fixed

@@ -115,10 +115,10 @@ class Library:
         self._function("answer")(_filled(self._source.answer_bytes), _pointer(frames), _pointer(found))
         return found
 
-    def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Convert pixels [C, H, W] to an input frame."""
-        found = np.zeros(pixels.shape, self._source.dtype)
-        self._function("frame")(_pointer(pixels), _pointer(found))
+    def frame(self, values: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[Any]:
+        """Convert pixels (uint8) or other values (float32) [C, H, W] to an input frame."""
+        found = np.zeros(values.shape, self._source.dtype)
+        self._function("frame")(_pointer(values), _pointer(found))
         return found
 
     def labels(self, count: int, length: int) -> tuple[str, ...]:

@@ -68,12 +68,12 @@ def header(
         f"{name}_number *outputs);",
         "",
     ]
-    if graph.input.kind == "image":
-        lines += [
-            "/* Makes a frame of the pixels [channels][height][width] of an image, 0 to 255. */",
-            f"void {name}_frame(const uint8_t *pixels, {name}_number *frame);",
-            "",
-        ]
+    what = "pixels 0 to 255" if graph.input.kind == "image" else "values"
+    lines += [
+        f"/* Makes a frame of the {what} of a step, [channels][height][width]. */",
+        f"void {name}_frame({raw_input(graph)}, {name}_number *frame);",
+        "",
+    ]
     if graph.confidence is not None:
         lines += early_exit.declared(graph, name, file.as_learned(name), is_static=has_one_frame(graph))
     if answers is not None:
@@ -82,6 +82,11 @@ def header(
         lines += learning.header()
     lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
     return indented("\n".join(lines)) + "\n"
+
+
+def raw_input(graph: Graph) -> str:
+    """Return the C parameter for a step's values before normalisation."""
+    return f"const {'uint8_t' if graph.input.kind == 'image' else 'float'} *values"
 
 
 def _frame_comment(graph: Graph) -> list[str]:

@@ -7,7 +7,7 @@ from hdlif.deploy.c.answers import Answers, has_answers
 from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
 from hdlif.deploy.c.c_file import CFile, Struct, has_one_frame, work_space
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
-from hdlif.deploy.c.header import header, label_bytes
+from hdlif.deploy.c.header import header, label_bytes, raw_input
 from hdlif.deploy.c.integer_learning import IntegerLearning, trained_in_fixed
 from hdlif.deploy.c.learning import Learning
 from hdlif.deploy.c.stage_text import StageText
@@ -134,11 +134,10 @@ def translate(
         trained = trained_in(graph, learn, momentum) if fixed is None else trained_in_fixed(fixed, learn, momentum)
     file = CFile(graph) if trained is None else CFile(graph, trained.places, trained.kept)
     arithmetic: Numbers = Floats() if fixed is None else Fixed(fixed)
-    if graph.input.kind == "image":
-        # Two constants per channel convert pixels to numbers.
-        file.frame_bytes = 8 * len(graph.input.mean)
-        if fixed is not None:
-            file.use("saturated")
+    # Two constants per channel normalise an input.
+    file.frame_bytes = 8 * len(graph.input.mean)
+    if fixed is not None:
+        file.use("saturated" if graph.input.kind == "image" else "nearest")
     if graph.confidence is not None:
         early_exit.use(file, arithmetic)
     functions = {}
@@ -230,8 +229,7 @@ def _code(
         pieces.append(answers.code())
     if learning is not None:
         pieces.append(learning.code())
-    if graph.input.kind == "image":
-        pieces.append(_frame(file, arithmetic, name))
+    pieces.append(_frame(file, arithmetic, name))
     if graph.confidence is not None:
         pieces.append(early_exit.functions(file, arithmetic, name, is_static=has_one_frame(graph)))
     return indented("\n".join(piece for piece in pieces if piece))
@@ -271,7 +269,7 @@ def _frame(file: CFile, arithmetic: Numbers, name: str) -> str:
     channels, height, width = graph.input.shape
     tables, number = arithmetic.frame(graph)
     return (
-        f"void {name}_frame(const uint8_t *pixels, {name}_number *frame)\n{{\n{tables}\n"
+        f"void {name}_frame({raw_input(graph)}, {name}_number *frame)\n{{\n{tables}\n"
         f"for (uint32_t c = 0, i = 0; c < {channels}; c++)\n"
         f"for (const uint32_t end = i + {height * width}; i < end; i++)\n"
         f"frame[i] = (NUMBER)({number});\n}}\n"
