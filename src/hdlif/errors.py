@@ -1,8 +1,8 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
 Each error message is one printable line that states the problem, the accepted values and the fix. Unprintable
-characters in a file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1
-for a run that failed.
+characters in a file's content or name are escaped. `exit_code` is the exit code of the process: 2 for bad input, 1 for
+a failed run.
 """
 
 from collections.abc import Iterable, Sequence

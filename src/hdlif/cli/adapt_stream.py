@@ -19,7 +19,7 @@ from hdlif.runtime.state import State
 
 @dataclass
 class Windows:
-    """A learner and the original network, both of which process consecutive windows of labelled rows.
+    """A learner and the original network, run on the same consecutive windows of labelled rows.
 
     Each labelled row contributes the gradient of the loss at its time step. The learner updates after every
     `batch_size` windows with at least one label. The class of a window is the last label in the window.

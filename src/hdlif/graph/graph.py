@@ -1,7 +1,7 @@
 """Graphs of deployed networks: nodes in topological order, the input, the task, and the type of every value.
 
-Each node has one output with the node's name, and the network's input is the value `INPUT`. Shapes of values are [C, H,
-W] or [C], without time and batch.
+Each node has one output with the node's name, and the network's input is the value `INPUT`. The shape of a value is [C,
+H, W] or [C], without the time and batch dimensions.
 """
 
 import math

@@ -29,7 +29,7 @@ class _Logits(PerStep):
             self.register_parameter(name, nn.Parameter(logit))
 
     def forward(self, steps: range, x: Tensor) -> dict[str, Tensor]:
-        """Return all parameters at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
+        """Return all parameters for each step of a chunk, in shapes that broadcast to the input x [K, B, C, ...]."""
         return {
             name: broadcast_rows(self.held(torch.sigmoid(logit), steps), x, name)
             for name, logit in self.named_parameters()

@@ -286,7 +286,7 @@ class StepValue(PerStep):
         return self.held(self.values(), steps)
 
     def rows(self, steps: range, x: Tensor) -> Tensor:
-        """Return y at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...].
+        """Return y for each step of a chunk, in a shape that broadcasts to the input x [K, B, C, ...].
 
         Raises:
             ShapeError: x has a different number of channels.

@@ -56,7 +56,7 @@ class Temporal(nn.Module):
         return None
 
     def cuts(self) -> bool:
-        """Return whether a module with a state can cut the temporal gradient within a chunk.
+        """Return whether a stateful module can truncate the temporal gradient within a chunk.
 
         If `Pass.cut` is set for a pass, the module treats states from earlier steps of the chunk as constants. The
         gradient then equals the gradient of separate one-step chunks with detached states. You need not define `cuts`

@@ -108,7 +108,7 @@ class BudgetSearch:
             )
 
     def build(self, recipe: Recipe) -> nn.Module:
-        """Return a recipe's network in eval mode, with every stored tensor whose name and shape match."""
+        """Build a recipe's network in eval mode, and load each stored tensor whose name and shape match."""
         network = untrained(recipe)
         network.load_state_dict(fitting(narrowed(self.tensors, network), network), strict=False)
         return network.eval()

@@ -365,7 +365,7 @@ class Session:
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Add the network's name to errors and, if a limit is exceeded, the command-line option that raises it."""
+        """Add to errors the network's name and, if a limit is exceeded, the command-line option to increase it."""
         try:
             yield
         except HdlifError as error:

@@ -1,4 +1,4 @@
-"""Predict on each window of a stream of samples as early as possible."""
+"""Predict on each window of a sample stream, with early exit."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -183,7 +183,7 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Convert the files of a set, and add a note on the source. Raises `DataError` if a file has unexpected content."""
+    """Convert a data set's files, and add a note on its source. Raises `DataError` if a file has unexpected content."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)

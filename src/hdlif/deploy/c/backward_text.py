@@ -45,7 +45,7 @@ class BackwardText(StageText):
         return self._gradient(self.node.name, "const ")
 
     def wants(self, place: int) -> bool:
-        """Return whether an input of the node needs a gradient."""
+        """Return whether the node's input at this place needs a gradient."""
         return self.node.inputs[place] in self._needed - {INPUT}
 
     def trains(self, role: str) -> bool:

@@ -167,7 +167,7 @@ def _of_vectors(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return dL/dp, [N], for each parameter with at most N numbers."""
+    """Return dL/dp, of shape [N], for each parameter that is a vector or a number."""
     earlier = summed(zip(before, vectors, strict=True)) if vectors else None
     found: list[Tensor | None] = []
     for place, which in enumerate(pending.vectors):

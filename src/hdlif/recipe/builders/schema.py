@@ -111,7 +111,7 @@ def _kind(part: type[Part]) -> Schema:
 
 
 def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
-    """Return the schema for a section with one of several kinds, or with a custom kind.
+    """Return the schema for a section that accepts several built-in kinds, or a custom kind.
 
     A section without a kind is merged with the base recipe's section and may have the keys of any kind.
     """

@@ -201,7 +201,7 @@ def step_counts(neuron: SteppedNeuron) -> Counts:
     >>> found.multiplications, found.additions, found.comparisons, found.operations, found.state_bytes
     (1, 2, 0, 3, 4)
 
-    The counts do not include spike quantisers and recurrent synapses, which are separate ops.
+    The counts exclude spike quantisers and recurrent synapses, which are separate ops.
 
     Args:
         neuron: layer of neurons.

@@ -25,7 +25,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
     """Return the weight N/(K·n_c) of each class c, for N samples in K classes, of which n_c are in class c.
 
     All classes then have equal influence, and the mean of the weights over all samples is 1. A class without samples
-    has weight 1, and K does not include it.
+    has weight 1 and is not counted in K.
 
     >>> import torch
     >>> from hdlif.training.tasks import balanced_weights

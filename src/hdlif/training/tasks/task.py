@@ -227,7 +227,7 @@ class Task(Protocol):
         """Return the training loss."""
 
     def tally(self) -> Tally:
-        """Return a tally that evaluates a data set."""
+        """Return a tally that accumulates the metrics of a data set."""
 
     def drawing(self) -> Drawing:
         """Return a collector of test-set data for a report."""
