@@ -139,6 +139,8 @@ def test_replayed_samples_have_known_classes(nine: Path, tmp_path: Path) -> None
         hdlif.adapt(nine, data=data, replay=digit_folders(tmp_path / "old", {0: "x", 1: "y"}), out=out)
     with pytest.raises(HdlifError, match="replay= applies to data="):
         hdlif.adapt(nine, stream=data, target="y", replay=data, out=out)
+    with pytest.raises(HdlifError, match="new_classes=True applies to data="):
+        hdlif.adapt(nine, stream=data, target="y", new_classes=True, out=out)
     assert not out.exists()
 
 
@@ -159,6 +161,22 @@ def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(nine: P
     assert learned.labels == (*graph.labels, "11")
     assert learned.learned is not None
     assert learned.learned.source == digest_of(graph)
+
+
+def test_a_network_with_an_added_class_is_tested_on_its_built_in_data_and_learns_on(tmp_path: Path) -> None:
+    out, again = (tmp_path / f"{name}.hdlif.safetensors" for name in ("out", "again"))
+    place = tmp_path / "data" / "square"
+    place.mkdir(parents=True)
+    for k in range(12):
+        pixels = np.zeros((8, 8), np.uint8)
+        pixels[k % 3 : 6, k // 3 : 7] = 255
+        Image.fromarray(pixels).save(place / f"{k}.png")
+    given: dict[str, Any] = {"data": place.parent, "replay": "digits"}
+    found = hdlif.adapt("digits_hdlif_w1p5_s4", **given, new_classes=True, out=out)
+    assert (found.accuracy_before, found.accuracy_after) == (0, 1)
+    assert 100 <= found.updates < 105
+    assert hdlif.evaluate(out, data="digits").accuracy == found.replay_after > 0.95
+    assert hdlif.adapt(out, **given, passes=1, out=again).replay_before == found.replay_after
 
 
 def test_data_of_some_classes_are_numbered_as_the_networks_whatever_their_order(tmp_path: Path) -> None:
@@ -188,13 +206,17 @@ def test_what_is_no_model_file_or_cannot_learn_is_refused_before_anything_is_wri
     run_folder: Path, forgetful: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.hdlif.safetensors"
-    with pytest.raises(HdlifError, match="export it first"):
+    with pytest.raises(HdlifError, match="export a run or checkpoint first"):
         hdlif.adapt(run_folder, data="digits", out=out)
     whole = load(forgetful)
     each_step = replace(whole, task=replace(whole.task, kind="sequence", combine="each"))
     save(each_step, tmp_path / "each_step.hdlif.safetensors")
     with pytest.raises(HdlifError, match="the task sequence"):
         hdlif.adapt(tmp_path / "each_step.hdlif.safetensors", data="digits", out=out)
+    before = forgetful.read_bytes()
+    with pytest.raises(HdlifError, match=r"is the network itself; choose another file"):
+        hdlif.adapt(forgetful, data="digits", out=forgetful)
+    assert forgetful.read_bytes() == before
     with pytest.raises(HdlifError, match="momentum = 1"):
         hdlif.adapt(forgetful, data="digits", momentum=1, out=out)
     with pytest.raises(HdlifError, match="the weights stay as they were"):

@@ -33,7 +33,7 @@ def test_a_network_of_other_classes_than_the_data_is_refused(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=12, in_channels=1).eval()
-    labels = tuple(map(str, range(12)))
+    labels = tuple(f"class {number}" for number in range(12))
     export(network, tmp_path / "net", input=builders.DATA["digits"].input, labels=labels, time_steps=4)
     with pytest.raises(DataError, match=r"12 outputs, .* but the data set has 10"):
         evaluate(tmp_path / "net", data="digits")
@@ -41,7 +41,7 @@ def test_a_network_of_other_classes_than_the_data_is_refused(
 
     def of_seven(*arguments: object, **options: object) -> DataSets:
         sets: DataSets = named(*arguments, **options)  # type: ignore[arg-type]
-        return replace(sets, classes=sets.classes[:7])
+        return replace(sets, classes=sets.classes[3:])
 
     monkeypatch.setattr(module, "sets_named", of_seven)
     with pytest.raises(DataError, match=r"10 outputs, .* but the data set has 7"):

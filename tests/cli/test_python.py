@@ -73,6 +73,7 @@ def test_what_follows_takes_the_run(run: hdlif.Run, tmp_path: Path) -> None:
         assert learns["level"] == "affine"
         assert 0 < learns["step_mj"] < learns["learning_step_mj"]
     assert not hdlif.profile("digits_hdlif").trained
+    assert hdlif.profile("digits_hdlif_w1p5_s4", learn="affine").trained
     source = hdlif.export(path, tmp_path / "net.c", to="c", ram=10**5)
     assert "net_step" in source.read_text()
     for error, name, to, ram in ((ArgumentError, "net.onnx", "onnx", 10**5), (InputError, "small.c", "c", 10)):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 RATE_OF_DATA = 0.003
 """The default learning rate for several passes over labelled data."""
+PASSES, UPDATES_OF_CLASSES = 5, 100
+"""The default number of passes, and the least number of updates if classes are new."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def adapt(
     target: str | None = None,
     out: Annotated[Path, option(type=FILE)],
     level: TrainedLevel = "last-block",
-    passes: Annotated[int, option(type=click.IntRange(1))] = 5,
+    passes: Annotated[int | None, option(type=click.IntRange(1))] = None,
     batch_size: Annotated[int, option(type=click.IntRange(1))] = 8,
     rate: float | None = None,
     latent_rate: float | None = None,
@@ -107,7 +109,7 @@ def adapt(
         out: New model file.
         level: Part to train; each level contains the previous ones. classifier: the last layer. affine: also scales,
             shifts, leaks and thresholds. last-block: also the weights with at most two weight layers after them.
-        passes: Passes over the training part.
+        passes: Passes over the training part.  [default: 5, or if classes are new, at least 100 updates]
         batch_size: Samples per update.
         rate: Learning rate of float weights, scales, shifts, leaks and thresholds. By default 0.003, or 0.01 for a
             stream, which is seen only once.
@@ -125,16 +127,18 @@ def adapt(
     """
     if (data is None) == (stream is None) or (stream is None) != (target is None):
         raise ArgumentError("give either --data, or --stream with --target")
-    if stream is not None and replay is not None:
-        raise ArgumentError("--replay applies to --data, not to --stream")
+    if stream is not None and (replay is not None or new_classes):
+        seen = "--replay" if replay is not None else "--new-classes"
+        raise ArgumentError(f"{seen} applies to --data, not to --stream")
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.runtime.learning import DEFAULT_RATE, LearningRate
 
     path, default = network_file(network), RATE_OF_DATA if stream is None else DEFAULT_RATE.floats
     sizes = LearningRate(default if rate is None else rate, default if latent_rate is None else latent_rate, momentum)
     if not names_artefact(path):
-        raise HdlifError(f"{path} is no model file; export it first: hdlif export {path} --to artefact --out FILE")
-    existing(path)
+        raise HdlifError(f"{path} is no model file; export a run or checkpoint first: hdlif export RUN --out FILE")
+    if existing(path).resolve() == Path(out).resolve():
+        raise ArgumentError(f"--out {out} is the network itself; choose another file")
     if stream is not None:
         return _adapt_to_stream(path, level, sizes, stream, str(target), batch_size, out, say)
     import torch
@@ -177,6 +181,8 @@ def adapt(
         learner = Learner(graph, level, rate=sizes)
     old = None if replay is None else read(fspath(replay), {}, new_classes=False)
     own, task = sets.of("train"), task_of(graph)
+    if passes is None:
+        passes = max(PASSES, -(-UPDATES_OF_CLASSES // -(-len(own) // batch_size)) if new else 0)
     generator, samples = torch.Generator().manual_seed(seed), 0
     tested = [one.of("test") for one in (sets, old) if one is not None]
     before = [evaluate_deployed(graph, part, task=task) for part in tested]
@@ -217,6 +223,7 @@ def _adapt_to_stream(
         # Keep what was learned before an error or Ctrl-C.
         if learner.updates:
             learner.save(out)
+            say(f"{out}: the network after {learner.updates} updates")
     count, (before, after) = windows.labelled, (right / max(windows.labelled, 1) for right in windows.correct)
     return Adapted(fspath(out), level, count, learner.updates, learner.trained, count, before, after)
 

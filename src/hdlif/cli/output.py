@@ -1,4 +1,4 @@
-"""Write to standard output and standard error, and add the resume command to the message after an interrupt."""
+"""Write messages to standard output and standard error. After an interrupt, add the command to resume."""
 
 import contextlib
 import json

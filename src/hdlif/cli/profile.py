@@ -115,11 +115,13 @@ def profile(
         counting:
         learn: Also print the memory and energy of learning on a device, at this level of `hdlif adapt`.
         data: Data set, or your own data, for the counts; required for a model file.
+        network: A recipe, run folder, checkpoint or model file. With `learn`, the name of a trained network means the
+            network, not its recipe.
     """
     import torch
 
     from hdlif.graph.artefact.io import load
-    from hdlif.recipe import builders
+    from hdlif.recipe import builders, load_recipe
     from hdlif.recipe.runs.checkpoints import load_trained
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys, is_recipe, load_with_data, names_path
@@ -127,9 +129,12 @@ def profile(
     from hdlif.report.accounting import activity, outline
     from hdlif.report.counts import NO_GRAPH, without_graph
     from hdlif.report.trained_network import PROFILED_IMAGES, first_images
+    from hdlif.zoo import network_file, network_names
 
     target, path, given = fspath(network), Path(network), None if data is None else fspath(data)
     root, keys = None if data_root is None else Path(data_root), data_keys(overrides)
+    if learn and target in network_names():
+        path, given = network_file(target), given or load_recipe(target).data.kind
     if names_artefact(path):
         graph = load(existing(path))
         images = first_images(sets_for(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
@@ -221,6 +226,7 @@ def learning_table(cost: Mapping[str, Any]) -> str:
         [f"trained: {cost['weights']:,} numbers ({cost['level']})", f"{cost['learned_bytes']:,}"],
         ["sums of gradients", f"{cost['gradient_bytes']:,}"],
         ["velocities, with momentum", f"{cost['momentum_bytes']:,}"],
+        ["total", f"{sum(cost[f'{key}_bytes'] for key in ('learned', 'gradient', 'momentum')):,}"],
     ]
     energy = [
         [name, figure(cost[f"{key}_mj"], ",.1f", 1e6), f"{cost[f'{key}_mj'] / cost['step_mj']:.2f}"]

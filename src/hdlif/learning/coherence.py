@@ -151,7 +151,7 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """The coherence of one rule in the local and end-to-end views, for the mean gradient over all plans.
+    """The coherence of one rule's mean gradient over all plans, in the local and end-to-end views.
 
     See `coherence` for an example.
 

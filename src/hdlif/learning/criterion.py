@@ -1,4 +1,4 @@
-"""Criteria that compare outputs with labels or a teacher's outputs, and weights for the losses of time steps."""
+"""Loss functions for outputs, given labels or a teacher's outputs, and weights for the loss of each time step."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Single-step random training, which trains on k of T steps and stops after the last drawn step."""
+"""Single-step random training: draw k of T steps, train on these steps, and stop after the last of them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

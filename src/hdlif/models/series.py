@@ -137,10 +137,10 @@ def conv1d(
 ) -> Network:
     """Return a network of causal 1-D convolutions over time for one-pixel samples [C, 1, 1].
 
-    The steps of a time series, for example, are one-pixel samples. Each layer is a delay line followed by a 1x1
-    convolution. At step t, a layer reads only steps t, t-d, …, t-(kernel-1)·d of the layer below, so the network can
-    run step by step. The state contains past inputs in addition to the states of the neurons. With a kernel of 1, the
-    network is equivalent to `dense`.
+    For example, each step of a time series is treated as a one-pixel sample. Each layer is a delay line followed by a
+    1x1 convolution. At step t, a layer reads only steps t, t-d, …, t-(kernel-1)·d of the layer below, so the network
+    can run step by step. The state contains past inputs in addition to the states of the neurons. With a kernel of 1,
+    the network is equivalent to `dense`.
 
     >>> import torch
     >>> from hdlif.models import conv1d

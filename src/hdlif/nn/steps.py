@@ -282,7 +282,7 @@ def traced(steps: range) -> range:
 
 
 def are_traced(steps: object) -> bool:
-    """Return whether the steps are tensors for a compiler."""
+    """Return whether the steps are tensors, as in a network that torch.compile traces."""
     return isinstance(steps, Steps) and isinstance(steps.times, tuple)
 
 

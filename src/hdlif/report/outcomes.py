@@ -123,7 +123,7 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 
 def guessed(guessing: float | None) -> str:
-    """Return the start of a sentence about the accuracy of always predicting the most common class."""
+    """Return the first words of a sentence on the accuracy of always predicting the most common class."""
     return "" if guessing is None else f" Always predicting the most common class is correct in {guessing:.3g} %"
 
 

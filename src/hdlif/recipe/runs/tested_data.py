@@ -106,7 +106,7 @@ def sets_named(
 
 
 def check_classes(path: Path, labels: Sequence[str], sets: DataSets) -> None:
-    """Raise `DataError` unless a network has as many outputs as its data set has classes."""
-    if len(labels) != len(sets.classes):
+    """Raise `DataError` unless a network has as many outputs as its data set has classes, or added classes to them."""
+    if len(labels) != len(sets.classes) and tuple(labels[: len(sets.classes)]) != tuple(sets.classes):
         seen = f"{path}: the network has {len(labels)} outputs, of classes or values"
         raise DataError(f"{seen}, but the data set has {len(sets.classes)}; give its training data set")

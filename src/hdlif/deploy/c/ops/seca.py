@@ -83,7 +83,7 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
 
 
 def _bits_of_mean(network: Any, node: Node) -> int:
-    """Return the number of additional fraction bits in a mean of codes, or 0 for a mean of numbers."""
+    """Return the number of additional fraction bits in a mean of spike codes, or 0 for a mean of other values."""
     most = network.values[node.inputs[0]].max_code
     return 0 if most is None else 15 - int(most).bit_length()
 
