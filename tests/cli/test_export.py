@@ -16,7 +16,7 @@ from hdlif.cli.export import export_file as export
 from hdlif.deploy.c.building import FILES
 from hdlif.deploy.c.devices import installed
 from hdlif.errors import DataError, HdlifError, InputError, MachineError
-from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
+from hdlif.graph.artefact import INPUT, InputRecord, dumps, load, save
 from hdlif.report.export_check import check_read_back
 from hdlif.report.live import live_page
 from hdlif.runtime import reference
@@ -243,3 +243,18 @@ def test_a_model_file_in_fixed_point_needs_data_and_a_run_has_its_own(
     export(run_folder, out=tmp_path / "digits.c", arithmetic="fixed", firmware=True, to="c")
     assert {path.name for path in tmp_path.iterdir()} == {"digits.c", "digits.h", "samples.h", *FILES}
     assert "#define COUNT_OF_SAMPLES 4" in (tmp_path / "samples.h").read_text()
+
+
+def test_the_threshold_of_boxes_is_changed_in_a_file_that_exists(tmp_path: Path) -> None:
+    out, again = (tmp_path / f"{name}.hdlif.safetensors" for name in ("out", "again"))
+    save(detector(), tmp_path / "net.hdlif.safetensors")
+    given = ("export", tmp_path / "net.hdlif.safetensors", "--threshold")
+    assert hdlif(*given, "0.6", "--out", out).returncode == 0
+    assert load(out).task == replace(detector().task, threshold=0.6)
+    export(out, again, threshold=detector().task.threshold)
+    assert dumps(load(again)) == dumps(detector())
+    for value in ("0", "1.5"):
+        assert hdlif(*given, value, "--out", again).returncode == 2
+    save(residual_network(), out)
+    with pytest.raises(HdlifError, match="but the task is classify; remove it"):
+        export(out, again, threshold=0.5)

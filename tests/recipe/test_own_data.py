@@ -213,6 +213,7 @@ def test_choices_for_a_short_series_are_printed_with_reasons_unless_overridden(t
     assert (recipe.norm.kind, recipe.model.arguments["kernel"], recipe.training.epochs) == ("batch_norm", 3, 2)
     assert (recipe.data.batch_size, recipe.model.arguments["widths"]) == (4, list(defaults.WIDTHS))
     assert not any(line.startswith(("  norm", "  training.epochs", "  data.batch_size")) for line in said)
+    assert recipe.training.warmup_epochs == 1
 
 
 def test_many_samples_are_validated_in_larger_batches_and_long_series_resampled(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ def engines_table(result: Mapping[str, Any]) -> str:
         f"ms: latency of one image; images/s: batches of {result['batch']}; ratio: the engine's time divided by "
         "hdlif's; energy: per prediction, without memory traffic",
         *_early(result["early"]),
+        *_verdict(result["engines"]),
         "",
         aligned(header, rows),
         "",
@@ -161,6 +162,19 @@ def _early(early: Mapping[str, float] | None) -> list[str]:
         return []
     steps, confidence = early["steps"], early["confidence"]
     return [f"early: an image stops when its class has probability {confidence:g}, after {steps:.2f} steps on average"]
+
+
+def _verdict(engines: Mapping[str, Any]) -> list[str]:
+    """Return a sentence that compares the fastest engine of the network with the fastest engine of its twin."""
+    from hdlif.report.engine_times import TWIN
+
+    timed = {name: engine["latency_ms"]["median"] for name, engine in engines.items() if "latency_ms" in engine}
+    of_both = [[name for name in timed if name.startswith(TWIN) == is_twin] for is_twin in (False, True)]
+    if not all(of_both):
+        return []
+    own, twin = (min(names, key=timed.__getitem__) for names in of_both)
+    times = timed[own] / timed[twin]
+    return [f"verdict: {own} takes {timed[own]:.2f} ms per image, {times:.2f} times as long as {twin}"]
 
 
 def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:

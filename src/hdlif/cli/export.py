@@ -7,6 +7,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import click
+
 from hdlif.cli.names import NETWORK
 from hdlif.cli.options import (
     Bytes,
@@ -21,7 +23,7 @@ from hdlif.cli.options import (
     option,
     subcommand,
 )
-from hdlif.errors import ArgumentError, InputError, say_nothing
+from hdlif.errors import ArgumentError, HdlifError, InputError, say_nothing
 from hdlif.zoo import WEIGHTS, network_file
 
 if TYPE_CHECKING:
@@ -35,10 +37,10 @@ if TYPE_CHECKING:
     from hdlif.training import Trainer
 
 _TARGETS = {
-    "artefact": ("confidence", "max_drop", "data", "data_root", "overrides"),
+    "artefact": ("threshold", "confidence", "max_drop", "data", "data_root", "overrides"),
     "onnx": ("form", "batch", "weights"),
     "nir": ("extension", "for_norse"),
-    "page": (),
+    "page": ("threshold",),
     "c": (
         *("confidence", "max_drop", "arithmetic", "data", "data_root", "overrides"),
         *("rom", "ram", "firmware", "learn", "momentum"),
@@ -54,6 +56,7 @@ def export_file(
     out: Place,
     *,
     to: Literal["artefact", "onnx", "nir", "c", "page"] = "artefact",
+    threshold: Annotated[float | None, option(type=click.FloatRange(0, 1, min_open=True, max_open=True))] = None,
     confidence: StoredConfidence = None,
     max_drop: Annotated[float | None, option(type=float, metavar="POINTS")] = None,
     form: Literal["unrolled", "step"] | None = None,
@@ -80,9 +83,9 @@ def export_file(
 
     CHECKPOINT is a checkpoint, a run folder, or the name of a trained network from `hdlif models ls`.
 
-    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. Networks exported
-    to ONNX or NIR compute in float32. The C export writes NAME.c and NAME.h for processors without an operating system.
-    A page is a single HTML file that runs an image network in a browser.
+    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C, a page, or a new model file.
+    Networks exported to ONNX or NIR compute in float32. The C export writes NAME.c and NAME.h for processors without an
+    operating system. A page is a single HTML file that runs an image network in a browser.
 
     \f
     From Python, `network` may also be a network returned by `hdlif.load` or a `Trainer` that has finished training. For
@@ -92,6 +95,7 @@ def export_file(
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
         to:
+        threshold: Artefact and page: smallest score of a predicted box, or probability of a predicted label.
         confidence: Artefact and C: the probability at which early exit stops; auto is the smallest one that keeps the
             accuracy of all time steps on the validation part.
         max_drop: --confidence auto: percentage points of accuracy that early exit may lose.  [default: 0.5]
@@ -114,7 +118,8 @@ def export_file(
     Raises:
         ArgumentError: an option belongs to another target.
         InputError: the target is unknown or rejects the network, or --confidence auto has no validation part.
-        HdlifError: a confidence is given, but the network is not a classifier.
+        HdlifError: a confidence is given, but the network is not a classifier; or a threshold, but it predicts neither
+            boxes nor several labels.
         MachineError: a check found different outputs; nothing is written.
     """
     from hdlif.graph.artefact import load
@@ -140,7 +145,7 @@ def export_file(
         source = fspath(network_file(network, WEIGHTS))
     of_artefact = is_path and names_artefact(Path(source))
     recipe = None
-    if of_artefact and to != "artefact":
+    if of_artefact:
         # Load the model file without importing PyTorch.
         graph = load(existing(Path(source)))
     elif is_path:
@@ -161,6 +166,12 @@ def export_file(
         root, named = None if data_root is None else Path(data_root), None if data is None else fspath(data)
         return sets_for(recipe or graph, named, root, Path(source), keys=data_keys(overrides))
 
+    if threshold is not None:
+        if graph.task.kind not in ("detect", "multilabel"):
+            raise HdlifError(
+                f"--threshold applies only to boxes and to several labels, but the task is {graph.task.kind}; remove it"
+            )
+        graph = replace(graph, task=replace(graph.task, threshold=threshold))
     early = None
     if confidence is not None:
         graph, early = _with_confidence(graph, source, confidence, MAX_DROP if max_drop is None else max_drop, sets)

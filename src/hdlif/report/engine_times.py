@@ -125,7 +125,7 @@ def images_of(
     # Repeat test images if there are too few.
     run = np.resize(tested, (compared, *record.shape))
     labels = sets.test.labels[: len(tested)].numpy()
-    source = f"test images of {data}, calibrated on training images"
+    source = f"{len(tested):,} test images of {data}, calibrated on {len(calibration):,} training images"
     return BenchImages(run, calibration, source, *((tested, labels) if labels.ndim == 1 else ()))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +55,11 @@ class Choice:
 
 def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
     """Return the choices derived from the data, in the order of a recipe's keys, without keys that are overridden."""
-    keys = {override.partition("=")[0].strip() for override in overrides}
-    return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
+    given = {key.strip(): value for key, _, value in (override.partition("=") for override in overrides)}
+    return [one for one in _choices(found, given) if not any(_covers(key, one.key) for key in given)]
 
 
-def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
+def _choices(found: OwnData, given: Mapping[str, str]) -> list[Choice]:
     samples, validated = found.count("train"), found.count("validation")
     chosen: list[Choice] = []
     # A validation part that was split off here goes back to training if it is too small.
@@ -70,12 +70,14 @@ def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
     batch = batch_size(samples)
     per_epoch = samples // batch
     epochs = max(EPOCHS, math.ceil(UPDATES / per_epoch))
+    own = given.get("training.epochs", "").strip()
+    trained = int(own) if own.isdecimal() else epochs
     return [
         *chosen,
         Choice("data.batch_size", batch, f"{samples} training samples"),
-        *(_for_places(found) if found.located else _OF_KINDS[found.input.kind](found, batch, keys)),
+        *(_for_places(found) if found.located else _OF_KINDS[found.input.kind](found, batch, given.keys())),
         Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
-        Choice("training.warmup_epochs", math.ceil(epochs / 30), "1/30 of the epochs"),
+        Choice("training.warmup_epochs", min(math.ceil(trained / 30), max(trained - 1, 0)), "1/30 of the epochs"),
     ]
 
 
@@ -178,7 +180,6 @@ _OF_KINDS = {"image": _for_images, "series": _for_series, "table": _for_tables, 
 
 _BELONGS = {
     "training.learning_rate": "training.optimizer",
-    "training.warmup_epochs": "training.epochs",
     "training.weight_decay": "training.optimizer",
 }
 """Keys that are chosen only if another key is not overridden; otherwise, the base recipe sets them."""
