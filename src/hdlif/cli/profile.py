@@ -134,7 +134,8 @@ def profile(
     target, path, given = fspath(network), Path(network), None if data is None else fspath(data)
     root, keys = None if data_root is None else Path(data_root), data_keys(overrides)
     if learn and target in network_names():
-        path, given = network_file(target), given or load_recipe(target).data.kind
+        path = network_file(target)
+        given = given or (load_recipe(target).data.kind if is_recipe(target) else None)
     if names_artefact(path):
         graph = load(existing(path))
         images = first_images(sets_for(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
