@@ -20,6 +20,7 @@ from hdlif.graph.artefact import INPUT, InputRecord, dumps, load, save
 from hdlif.report.export_check import check_read_back
 from hdlif.report.live import live_page
 from hdlif.runtime import reference
+from hdlif.training.tasks import classify
 from series_files import write_csv
 
 
@@ -206,6 +207,15 @@ def test_a_model_file_gets_a_confidence_in_c_on_the_data_that_are_named(
     assert str(written.early) in written.text()
     with pytest.raises(InputError, match=r"net.* have no validation part to choose a confidence on; give --confidence"):
         export(artefact, out, overrides=["data.label=sort", "data.split={validation: 0}"], **options)
+
+
+def test_a_probability_of_1_which_fixed_point_never_reaches_is_not_chosen(
+    on_rows: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (artefact, table), out = on_rows, tmp_path / "net.c"
+    monkeypatch.setattr(classify, "CONFIDENCES", (1.0,))
+    with pytest.raises(InputError, match="each confidence loses more than"):
+        export(artefact, out, to="c", confidence="auto", data=table, overrides=["data.label=sort"])
 
 
 def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(

@@ -152,6 +152,10 @@ def test_a_fault_ends_it_in_one_line_behind_what_was_said_unless_gaps_are_filled
     assert b"line 14, column 'b'" in err
     (tmp_path / "x.csv").write_text(rows)
     assert len(list(stream(artefact, tmp_path / "x.csv", gaps="hold", hop=12))) == 2
+    said: list[str] = []
+    (tmp_path / "x.csv").write_text("1\n" + text(STEPS, header="") + "a,b\n" + text(STEPS, header=""))
+    assert len(list(stream(artefact, tmp_path / "x.csv", bad_lines="skip", hop=12, say=said.append))) == 2
+    assert [line.split(": ", 1)[1] for line in said] == ["skipped 2 lines that are not rows of numbers"]
     # Windows whose answers are not finite are named, and the others answered for.
     (tmp_path / "x.csv").write_text("3e38,3e38\n" * STEPS + text(STEPS, header=""))
     save(series_network(), tmp_path / "net.hdlif.safetensors")
@@ -182,6 +186,7 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
         (of_sounds, {}, r"empty\.csv: .*sound at 8,000 Hz"),
         (artefact, {"rate": 16000}, "rate = 16000 applies only to audio"),
         (of_sounds, {"gaps": "stop"}, "gaps = stop applies only to rows"),
+        (of_sounds, {"bad_lines": "skip"}, "bad-lines = skip applies only to rows"),
         (artefact, {"out": tmp_path}, "a network for time series does not produce"),
         (pictures, {}, "ended before the first frame"),
         (pictures, {"gaps": "hold"}, "the network takes images"),
@@ -193,6 +198,7 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
         (["--stream", "a", "b"], "--stream takes one INPUT"),
         (["a", "--confidence", "0.5", "--page", "a.html"], "--page shows all time steps"),
         (["a", "--gaps", "hold"], "--gaps applies to streams"),
+        (["a", "--bad-lines", "skip"], "--bad-lines applies to streams"),
         (["a", "--partial"], "--partial applies to streams"),
         (["a", "--hop", "3"], "--hop applies to streams"),
         (["a", "--rate", "8000"], "--rate applies to streams"),

@@ -72,6 +72,21 @@ def test_refusals_of_rows() -> None:
             next(rows)
 
 
+def test_lines_that_are_no_rows_can_be_skipped() -> None:
+    def rows(content: bytes) -> tuple[list[list[float]], int]:
+        with within_seconds(20), pipe([content]) as source:
+            found = coming(source, RECORD, skips=True)
+            return [row for block, _ in found.blocks for row in block.tolist()], found.skipped()
+
+    # A line cut short at the start, cut lines and noise within, a blank line, and a device that starts again.
+    assert rows(b"4.5\n1,2\n3\n\xff,1\n5,x\n\n6,7\na,b\n8,9\n") == ([[1, 2], [6, 7], [8, 9]], 5)
+    assert rows(b"b,a\n1,2\nb,a\n3,4\n") == ([[2, 1], [4, 3]], 1)
+    # What is wrong in each row is no single bad line.
+    for content, what in ((b"b,c\n1,2\n", "no column 'a'"), (b"1,2\n,3\n", "the cell is empty")):
+        with pytest.raises(Unreadable, match=what):
+            rows(content)
+
+
 def test_missing_numbers_stop_it_or_are_filled_in() -> None:
     for cell in (b"", b" ", b"nan", b"NaN", b"NA", b"null"):
         content = b"a,b\n" + cell + b",1\n2,3\n" + cell + b"," + cell + b"\n4,5\n"

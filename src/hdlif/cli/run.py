@@ -22,6 +22,7 @@ def run(
     confidence: Confidence = None,
     hop: Annotated[int | None, option(type=click.IntRange(1), metavar="SAMPLES")] = None,
     gaps: Literal["stop", "hold", "zero"] | None = None,
+    bad_lines: Literal["stop", "skip"] | None = None,
     rate: Annotated[int | None, option(type=click.INT, metavar="HZ")] = None,
     page: Path | None = None,
     out: Path | None = None,
@@ -84,6 +85,7 @@ def run(
             has one]
         hop: Streams: samples from the start of one window to the next.  [default: the training's, or a window]
         gaps: Streams: how to replace missing numbers.  [default: stop]
+        bad_lines: CSV streams: stop or skip at lines that are not rows of numbers.  [default: stop]
         rate: PCM streams: their rate, if not the network's, 1,000 to 384,000.
         page: Write an HTML page about one INPUT, with the input over time, neuron activity, and predictions.
         out: Masks and boxes: output folder.  [default: next to each input; none for frames from a pipe]
@@ -95,7 +97,7 @@ def run(
         max_operations: Limit on products and sums in such a run.  [default: 2^42]
     """
     options = _given(confidence=confidence, threads=threads, max_bytes=max_bytes, max_operations=max_operations)
-    of_stream = _given(hop=hop, gaps=gaps, rate=rate, partial=partial or None)
+    of_stream = _given(hop=hop, gaps=gaps, bad_lines=bad_lines, rate=rate, partial=partial or None)
     if out is not None and page is not None:
         raise InputError("--out is the folder of masks and boxes, which --page does not write; remove it")
     if layout is not None and (stream or page is not None):
@@ -108,7 +110,7 @@ def run(
             )
         return _run_on_stream(network_file(artefact), inputs[0], as_json, {**of_stream, **options, "out": out})
     if of_stream:
-        raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
+        raise InputError(f"--{min(of_stream).replace('_', '-')} applies to streams; add --stream")
     if page is not None:
         if options.pop("confidence", "off") != "off":
             raise InputError("--page shows all time steps; remove --confidence")

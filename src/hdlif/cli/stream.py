@@ -37,6 +37,7 @@ def stream(
     hop: int | None = None,
     confidence: Confidence | None = None,
     gaps: str | None = None,
+    bad_lines: str | None = None,
     rate: int | None = None,
     partial: bool = False,
     out: Path | None = None,
@@ -51,6 +52,7 @@ def stream(
         place: "-" for standard input, a file, FIFO or device, or a folder of frames.
         hop, confidence, rate: as in `Stream`; frames support only a confidence.
         gaps: one of `inputs.rows.GAPS`, for rows of numbers; the first by default.
+        bad_lines: "stop" (the default) or "skip", for lines that are not rows of numbers.
         partial: whether to also predict the windows in which the samples end.
         out: the folder for masks and boxes; by default next to the frames of a folder, and none for other sources.
         threads: 1 by default, because a small network finishes a step before a second thread wakes.
@@ -61,7 +63,7 @@ def stream(
     """
     session = Session(artefact, threads or 1, max_bytes=max_bytes, max_operations=max_operations)
     if session.input.kind == "image":
-        for name, value in (("hop", hop), ("gaps", gaps), ("rate", rate)):
+        for name, value in (("hop", hop), ("gaps", gaps), ("bad-lines", bad_lines), ("rate", rate)):
             if value is not None:
                 raise HdlifError(
                     f"{name} = {value} applies only to time series and audio, but the network takes images"
@@ -74,18 +76,25 @@ def stream(
         )
     # Invalid options raise errors before waiting for input.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
-    if gaps is not None and session.input.sound is not None:
-        raise HdlifError(f"gaps = {gaps} applies only to rows of numbers, but the network takes audio; remove it")
+    for option, value in (("gaps", gaps), ("bad-lines", bad_lines)):
+        if value is not None and session.input.sound is not None:
+            raise HdlifError(
+                f"{option} = {value} applies only to rows of numbers, but the network takes audio; remove it"
+            )
     name, came = named(place), 0
     try:
         with opened(place) as descriptor:
-            found = coming(Source(descriptor), session.input, gaps=gaps or GAPS[0], rate=rate)
+            found = coming(
+                Source(descriptor), session.input, gaps=gaps or GAPS[0], skips=bad_lines == "skip", rate=rate
+            )
             at_work = Stream(session, hop=hop, confidence=confidence, rate=found.rate)
             for samples, since in found.blocks:
                 came += len(samples)
                 yield from at_work.push(samples, since=since)
     except (OSError, Unreadable) as error:
         raise InputError(f"{name}: reading stopped ({reason(error)}); {_takes(session)}") from error
+    if skipped := found.skipped():
+        say(f"{name}: skipped {skipped:,} lines that are not rows of numbers")
     if not came:
         raise InputError(f"{name}: the stream ended before the first sample; {_takes(session)}")
     yield from at_work.end(partial=partial)

@@ -104,15 +104,23 @@ class Coming:
         rate: the sampling rate of audio in Hz.
         blocks: samples [N, C], or [N] for audio, with their times. Raises `Unreadable` and `OSError`.
         label: a function that returns the label of the latest row, or "".
+        skipped: a function that returns the number of skipped lines.
     """
 
     rate: int | None
     blocks: Iterator[tuple[Floats, float]]
     label: Callable[[], str] = str
+    skipped: Callable[[], int] = int
 
 
 def coming(
-    source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None, target: str | None = None
+    source: Source,
+    record: InputRecord,
+    *,
+    gaps: str = "stop",
+    skips: bool = False,
+    rate: int | None = None,
+    target: str | None = None,
 ) -> Coming:
     """Return the samples of a network's input, a time series or an audio stream, as they arrive.
 
@@ -121,6 +129,7 @@ def coming(
 
     Args:
         gaps: one of `rows.GAPS`.
+        skips: whether to skip lines of CSV text that are not rows of numbers.
         rate: sampling rate of audio in Hz; by default, the rate of the .wav file or of the network.
         target: the column of CSV text that contains labels.
     Raises:
@@ -130,14 +139,12 @@ def coming(
     if record.sound is not None:
         return _sound(source, record.sound, rate)
     filled = Gaps(gaps, record.mean)
-    if target is not None:
-        rows = Rows(record.columns, record.shape[0], filled, target)
-        return Coming(None, _lines(source, rows), lambda: rows.label)
-    if source.begins(arrays.MAGIC):
+    if target is None and source.begins(arrays.MAGIC):
         return Coming(None, _array(source, record.shape[0], filled))
-    if source.begins(b"PAR1"):
+    if target is None and source.begins(b"PAR1"):
         raise Unreadable("it is a Parquet file, which cannot be streamed; give it to hdlif run without --stream")
-    return Coming(None, _lines(source, Rows(record.columns, record.shape[0], filled)))
+    rows = Rows(record.columns, record.shape[0], filled, target, skips=skips)
+    return Coming(None, _lines(source, rows), lambda: rows.label, lambda: rows.skipped)
 
 
 def _lines(source: Source, rows: Rows) -> Iterator[tuple[Floats, float]]:

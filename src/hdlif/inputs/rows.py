@@ -97,46 +97,77 @@ class Lines:
 class Rows:
     """A parser that converts lines to rows of numbers, and matches `known` channels by name if there is a header.
 
+    Lines that are not rows of numbers raise `Unreadable` or, with `skips`, are skipped.
+
     Attributes:
         label: the latest row's cell in the column `target`, or "" without such a column.
+        skipped: number of skipped lines.
     """
 
-    def __init__(self, known: Sequence[str], channels: int, gaps: Gaps, target: str | None = None) -> None:
-        self._known, self._channels, self._gaps = known, channels, gaps
+    def __init__(
+        self,
+        known: Sequence[str],
+        channels: int,
+        gaps: Gaps,
+        target: str | None = None,
+        *,
+        skips: bool = False,
+    ) -> None:
+        self._known, self._channels, self._gaps, self._skips = known, channels, gaps, skips
         self._target, self.label = () if target is None else (target,), ""
         self._delimiter = ","
         self._header: list[str] | None = None
         self._cells = 0
         self._places: list[int] = []
         self._labels: dict[str, int] = {}
-        self._blank = 0
+        self._blank = self.skipped = 0
 
     def row(self, number: int, line: bytes) -> Floats | None:
-        """Return a row as float32 [1, C], or None for the header and blank lines at the end. Raises `Unreadable`."""
+        """Return a row as float32 [1, C], or None for the header, blank lines and skipped lines.
+
+        Raises `Unreadable`.
+        """
+        try:
+            cells = self._cells_in(number, line)
+            if cells is None or (not self._cells and self._begins(cells)):
+                return None
+            row = self._numbers(number, cells)
+        except Unreadable:
+            # A header without the network's channels fails all rows after it.
+            if not self._skips or (self._header and not self._cells):
+                raise
+            self.skipped += 1
+            return None
+
+        def gap(_: int, column: int) -> str:
+            cell = cells[self._places[column]].strip()
+            what = f"{brief(cell)} is a missing value" if cell else "the cell is empty"
+            return self._at(number, self._places[column], f"{what}; {FILL}")
+
+        return self._gaps.fill(row, gap)
+
+    def _cells_in(self, number: int, line: bytes) -> list[str] | None:
+        """Return the cells of a line, or None if the line is blank."""
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if not line:
             self._blank = self._blank or number
             return None
-        if self._blank:
+        if self._blank and not self._skips:
             raise Unreadable(f"line {self._blank} is blank; delete it")
         if b"\0" in line:
             raise Unreadable(f"line {number} contains a zero byte, so it is not text")
-        if number == 1 and line.count(b";") > line.count(b","):
-            self._delimiter = ";"
+        if not self._cells:
+            self._delimiter = ";" if line.count(b";") > line.count(b",") else ","
         try:
-            cells = next(csv.reader([line.decode()], delimiter=self._delimiter, strict=True))
+            return next(csv.reader([line.decode()], delimiter=self._delimiter, strict=True))
         except UnicodeDecodeError:
             raise Unreadable(f"line {number} is not UTF-8; send UTF-8") from None
         except csv.Error as error:
             raise Unreadable(f"line {number}: {error}") from error
-        if number == 1 and self._begins(cells):
-            return None
-        return self._numbers(number, cells)
 
     def _begins(self, cells: list[str]) -> bool:
         """Return whether the first row is a header."""
-        self._cells = len(cells)
         self._header = names_in([cell.strip() for cell in cells])
         known = self._known if self._header and self._known else None
         if known and (absent := [name for name in known if name not in (self._header or ())]):
@@ -147,13 +178,16 @@ class Rows:
         self._places, self._labels = columns_of(self._header, len(cells), self._target, known)
         if len(self._places) != self._channels:
             raise Unreadable(f"it has {len(self._places)} columns, but the network takes {self._channels}")
+        self._cells = len(cells)
         return self._header is not None
 
     def _numbers(self, number: int, cells: list[str]) -> Floats:
+        """Return the channels of a row as float32 [1, C], with NaN for missing numbers."""
         if len(cells) != self._cells:
             above = "header" if self._header else "first row"
             raise Unreadable(
-                f"line {number} has {len(cells)} cells, but the {above} has {self._cells}; fix or delete the row"
+                f"line {number} has {len(cells)} cells, but the {above} has {self._cells}; fix or delete the row, or "
+                "skip such lines (hdlif run: --bad-lines skip)"
             )
         values = []
         self.label = "".join(cells[place].strip() for place in self._labels.values())
@@ -170,13 +204,7 @@ class Rows:
         if np.isinf(row).any():
             place = self._places[int(np.isinf(row[0]).argmax())]
             raise Unreadable(self._at(number, place, "the number is beyond float32"))
-
-        def gap(_: int, column: int) -> str:
-            cell = cells[self._places[column]].strip()
-            what = f"{brief(cell)} is a missing value" if cell else "the cell is empty"
-            return self._at(number, self._places[column], f"{what}; {FILL}")
-
-        return self._gaps.fill(row, gap)
+        return row
 
     def _at(self, number: int, place: int, what: str) -> str:
         return f"line {number}, column {column_name(self._header, place)}: {what}"

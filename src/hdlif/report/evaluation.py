@@ -160,6 +160,8 @@ class EarlyExit:
 def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, max_drop: float) -> EarlyExit:
     """Return the smallest confidence threshold for early exit that preserves accuracy on the validation samples.
 
+    The threshold is below 1, because only float32 rounds a probability to 1.
+
     Args:
         source: the file of the graph, for messages.
         max_drop: percentage points by which accuracy on the validation part may drop compared with all steps.
@@ -176,7 +178,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
     found, all_steps = drawing.early.as_dict(), whole.accuracy_per_step[-1]
     for confidence, steps, accuracy in zip(found["confidence"], found["steps"], found["accuracy"], strict=True):
         # Round, because 0.94 - 0.935 is slightly more than 0.005 in floating point.
-        if round(100 * (all_steps - accuracy), 9) <= max_drop:
+        if confidence < 1 and round(100 * (all_steps - accuracy), 9) <= max_drop:
             return EarlyExit(confidence, steps, accuracy, graph.time_steps, all_steps, whole.n)
     raise InputError(f"{source}: each confidence loses more than {max_drop:g} points of {all_steps:.2%}; {fix}")
 

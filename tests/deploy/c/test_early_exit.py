@@ -16,6 +16,7 @@ from deployed_graphs import random_input, residual_network
 from hdlif.deploy.c import fixed_point, kernels, translate
 from hdlif.deploy.c.building import FLAGS, Library, compiler
 from hdlif.deploy.c.early_exit import DECAY, ONE, _mean_in_1024ths
+from hdlif.errors import InputError
 from hdlif.graph.artefact import TaskRecord
 from hdlif.graph.graph import Graph
 from hdlif.runtime import Session, reference
@@ -77,6 +78,15 @@ def test_fixed_point_is_never_sure_too_early(combine: str, static: bool, tmp_pat
         assert (most[: steps - 1, k] < confidence + 0.01 * (1 - confidence)).all()
         found.append(steps)
     assert len(set(found)) > 2
+
+
+def test_a_confidence_that_fixed_point_never_reaches_is_refused() -> None:
+    graph = replace(network("mean", static=True), confidence=1.0)
+    fixed = fixed_point(graph, random_input(graph, 1, 4), STEPS)
+    translate(graph)
+    with pytest.raises(InputError, match="confidence = 1 is never reached"):
+        translate(graph, fixed=fixed)
+    translate(replace(graph, confidence=0.9999), fixed=fixed)
 
 
 def probability(logits: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from hdlif.deploy.c.arithmetic import Fixed, Numbers
 from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.ops.seca import POWERS
 from hdlif.deploy.c.text import real
+from hdlif.errors import InputError
 from hdlif.graph.graph import Graph
 
 ONE = 2**20
@@ -18,8 +19,20 @@ DECAY = [math.ceil(ONE * math.exp(-quarters / 4)) for quarters in range(65)]
 
 
 def use(file: CFile, arithmetic: Numbers) -> None:
-    """Add the kernels and the tables of the confidence test."""
+    """Add the kernels and the tables of the confidence test.
+
+    Raises:
+        InputError: no sample can be this confident in fixed point.
+    """
     if isinstance(arithmetic, Fixed):
+        graph = file.graph
+        assert graph.confidence is not None
+        # The smallest sum: the most probable class adds ONE, each other class at least DECAY[-1].
+        if _limit(graph.confidence) < ONE + (len(graph.labels) - 1) * DECAY[-1]:
+            raise InputError(
+                f"confidence = {graph.confidence:g} is never reached in fixed point, whose probabilities are rounded "
+                "down; export with --confidence 0.9999 or less, or in float32 (--arithmetic float)"
+            )
         file.use("decay", table=", ".join(map(str, DECAY)))
     else:
         file.use("exponential", **POWERS)
@@ -47,9 +60,8 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
     assert graph.confidence is not None
     parts = {"name": name, "outputs": f"{upper}_OUTPUTS"}
     if isinstance(arithmetic, Fixed):
-        limit = 2**31 if graph.confidence < 2**-11 else math.floor(ONE / np.float32(graph.confidence).item())
         mean = _mean_in_1024ths(arithmetic.network.fractions[graph.output])
-        sure = kernels.text_of("sure_fixed", parts | {"mean": mean, "limit": str(limit)})
+        sure = kernels.text_of("sure_fixed", parts | {"mean": mean, "limit": str(_limit(graph.confidence))})
     else:
         sure = kernels.text_of("sure", parts | {"confidence": real(graph.confidence)})
     is_last = graph.task.combine == "last"
@@ -58,6 +70,11 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
     parts |= {"frame": frame, "add": "=" if is_last else "+=", "counted": "1" if is_last else "t"}
     text = sure + kernels.text_of("run_until_sure", parts)
     return "\n".join(line.strip() for line in text.splitlines()) + "\n"
+
+
+def _limit(confidence: float) -> int:
+    """Return the largest sum of exponentials at which a prediction is confident."""
+    return 2**31 if confidence < 2**-11 else math.floor(ONE / np.float32(confidence).item())
 
 
 def _mean_in_1024ths(fraction: int) -> str:

@@ -28,7 +28,7 @@ from hdlif.training.tasks.task import (
 
 CONFIDENCES = (
     *(0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
-    *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0),
+    *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 0.9999, 1.0),
 )
 """Confidences for early exit; at 0, every sample exits after the first step."""
 
