@@ -10,8 +10,9 @@ from cases import every
 from deployed_graphs import detector
 from hdlif.graph.artefact import InputRecord
 from hdlif.inputs.fitting import boxes_to_input, boxes_to_picture
-from hdlif.runtime.answers import alike
+from hdlif.runtime.answers import alike, answers, in_words
 from hdlif.runtime.boxes import MOST_BOXES, Boxes, decode_boxes
+from hdlif.runtime.images import Placed
 from planted_boxes import planted
 
 SIZE = (48, 64)
@@ -43,6 +44,19 @@ def test_of_neighbouring_places_the_highest_has_the_box() -> None:
     assert decoded(planted(near, classes=2, strides=(8,), size=SIZE)).labels.tolist() == [0, 1]
     far = [(0, (8.0, 8.0, 24.0, 24.0), 2.0), (0, (24.0, 8.0, 40.0, 24.0), 1.0)]
     assert len(decoded(planted(far, classes=2, strides=(8,), size=SIZE))) == 2
+
+
+def test_an_answer_without_boxes_has_the_highest_score() -> None:
+    graph = replace(detector(), input=InputRecord((3, *SIZE), (0.5,) * 3, (0.5,) * 3))
+    outputs = planted([(1, (2.0, 3.0, 30.0, 25.0), -2.0)], classes=2, strides=(4, 8), size=SIZE, level=1)[None, None]
+    placed = [Placed((64, 48), (64, 48), "squash")]
+    for threshold, found in ((0.2, 0), (0.1, 1)):
+        (answer,) = answers(outputs, replace(graph.task, threshold=threshold), graph.labels, placed)
+        assert answer is not None
+        assert len(answer["boxes"]) == found
+        # σ(-2)
+        assert found or answer["highest_score"] == pytest.approx(0.1192, abs=1e-4)
+        assert in_words(answer) == ("no box (highest score 0.12)", f"1 {graph.labels[1]}")[found]
 
 
 def test_of_overlapping_boxes_of_a_class_the_lower_is_dropped() -> None:

@@ -233,7 +233,7 @@ def as_text(result: "TrainResult", out: Path) -> str:
         chosen = "the best on validation" if held_out else "the last"
         said += [f"kept from epoch {result.best_epoch}, {chosen}"]
     row = networks_table([replace(result, name=name)])
-    profile = shlex.join(["hdlif", "profile", out.as_posix()])
+    profile = shlex.join(["hdlif", "profile", out.as_posix(), "--counting", "honest"])
     note = f"Energy counts every operation for one {samples.one}. More figures, also by layer: {profile}"
     return "\n".join([f"{name}: {', '.join(said)}", "", row, "", note])
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.graph.graph import MAP_TASKS, Graph, TaskRecord
 from hdlif.inputs.fitting import boxes_to_picture
-from hdlif.runtime.boxes import Boxes, agreement, decode_boxes
+from hdlif.runtime.boxes import Boxes, agreement, decode_boxes, highest_score
 from hdlif.runtime.images import Placed
 from hdlif.runtime.masks import count_pixels, mask_of, objects_in
 
@@ -31,7 +31,7 @@ def answers(
     segment: {"pixels": {label: number of pixels}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": their number, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
     detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; if there are
-        boxes at each step, those at the last step.
+        boxes at each step, those at the last step. Without boxes also "highest_score", which is below the threshold.
 
     Args:
         outputs: outputs of all steps, [T, B, n] or [T, B, n, H, W].
@@ -120,7 +120,10 @@ def _boxed(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: P
     assert placed is not None, "boxes need the size of the input"
     counted = _counted(outputs, record)
     last = counted[-1] if record.combine == "each" else counted.mean(axis=0)
-    found = _decoded(last, record, len(labels), (placed.target[1], placed.target[0]))
+    size = placed.target[1], placed.target[0]
+    found = _decoded(last, record, len(labels), size)
+    if not len(found):
+        return {"boxes": [], "highest_score": highest_score(last, len(labels), record.strides, size)}
     corners = boxes_to_picture(found.corners, placed.size, placed.target, placed.fit)
     rows = zip(found.labels.tolist(), found.scores.tolist(), corners.astype(float).tolist(), strict=True)
     return {"boxes": [{"label": labels[label], "score": score, "box": box} for label, score, box in rows]}
@@ -214,6 +217,10 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
     return np.asarray(same, np.float64)
 
 
+def _no_box(answer: Answer) -> str:
+    return f"no box (highest score {answer['highest_score']:.2f})" if "highest_score" in answer else "no box"
+
+
 def in_words(answer: Answer) -> str:
     """Format a prediction as a short text.
 
@@ -233,7 +240,7 @@ def in_words(answer: Answer) -> str:
     where = f"; {answer['file']}" if "file" in answer else ""
     if "boxes" in answer:
         boxes = Counter(box["label"] for box in answer["boxes"])
-        return (", ".join(f"{count} {label}" for label, count in sorted(boxes.items())) or "no box") + where
+        return (", ".join(f"{count} {label}" for label, count in sorted(boxes.items())) or _no_box(answer)) + where
     if "objects" in answer:
         return f"{answer['objects']:,} object{'s' * (answer['objects'] != 1)}{where}"
     if "pixels" in answer:

@@ -96,6 +96,12 @@ def decode_boxes(
     return found.where(np.arange(min(len(found), MOST_BOXES)))
 
 
+def highest_score(outputs: Floats, classes: int, strides: Sequence[int], size: tuple[int, int]) -> float:
+    """Return the highest score of any location and class; the arguments are as in `decode_boxes`."""
+    logit = max(float(scores.max()) for scores, _ in split_levels(outputs, classes, strides, *size))
+    return float(1 / (1 + np.exp(-np.clip(logit, -80, 80))))
+
+
 def _largest_around(scores: Floats) -> Floats:
     """Return the maximum in the 3x3 neighbourhood of each entry of maps [K, h, w]."""
     rows, columns = scores.shape[1:]
