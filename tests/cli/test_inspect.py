@@ -56,6 +56,14 @@ def test_each_kind_of_data_is_told_counted_and_drawn(name: str, tmp_path: Path) 
             assert len(image.getcolors(1 << 20)) > 3
 
 
+def test_whether_validation_samples_train_without_a_recipe(tmp_path: Path) -> None:
+    few, many = write_pictures(tmp_path / "few"), write_pictures(tmp_path / "many", 134, size=(4, 4))
+    for path, keys, trains in ((few, [], True), (many, [], False), (few, ["data.split={validation: 0.2}"], False)):
+        result = inspect(str(path), overrides=keys)
+        assert result["trains_on_validation"] is trains
+        assert ("also trains on them" in as_text(result)) is trains
+
+
 def test_a_pattern_names_shards_of_samples_of_any_kind(tmp_path: Path) -> None:
     write_shard(tmp_path / "series.tar", series_of(range(10)))
     write_shard(tmp_path / "events.tar", events_of(range(8)))

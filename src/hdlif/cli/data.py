@@ -41,9 +41,10 @@ def inspect(
         size: Side length of resized images.  [default: as in training]
         out: A PNG file to write, with images of each class in the network's input format.
     Returns:
-        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
-        "digest"}; "target", if it is not one class per sample (`hdlif.data.targets.described`); "persistence", for time
-        series whose next values are the target; and other keys that depend on the kind of data.
+        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored",
+        "trains_on_validation" (whether training without a recipe does), "warnings", "digest"}; "target", if it is not
+        one class per sample (`hdlif.data.targets.described`); "persistence", for time series whose next values are the
+        target; and other keys that depend on the kind of data.
     Raises:
         DataError: the data contain nothing to train on.
         RecipeError: an override sets a key that this kind of data does not have.
@@ -51,6 +52,7 @@ def inspect(
     """
     from hdlif.cli.shipped_data import inspect_shipped, persistence
     from hdlif.recipe import builders
+    from hdlif.recipe.builders.defaults import trains_on_validation
     from hdlif.recipe.runs.recipe_data import data_keys, in_root
 
     root = None if data_root is None else Path(data_root)
@@ -85,6 +87,7 @@ def inspect(
             **({"shortest": record.shortest} if record.shortest else {}),
         },
         **found.seen,
+        "trains_on_validation": "split" not in keys and trains_on_validation(found),
         "warnings": found.warnings(),
         "digest": found.manifest.digest,
     }

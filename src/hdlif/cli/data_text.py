@@ -14,6 +14,9 @@ _RARE = 5
 """Factor by which another class must have more samples for a class to be reported as rare."""
 _EVEN = "task={kind: classify, class_weights: balanced, metrics: [balanced_accuracy], best: balanced_accuracy}"
 """Settings that give all classes the same weight."""
+_ALSO_TRAINED = (
+    "Validation samples are too few to choose an epoch; without a recipe, `hdlif train` also trains on them."
+)
 PARTS = ("train", "validation", "test")
 
 
@@ -34,6 +37,7 @@ def as_text(result: dict[str, Any]) -> str:
             f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
             "",
             _counts(result["classes"], "class", total=True),
+            *([_ALSO_TRAINED] if result["trains_on_validation"] else []),
             "",
             *_SAID[samples](result),
             *moments,

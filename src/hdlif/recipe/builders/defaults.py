@@ -59,11 +59,15 @@ def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
     return [one for one in _choices(found, given) if not any(_covers(key, one.key) for key in given)]
 
 
+def trains_on_validation(found: OwnData) -> bool:
+    """Return whether validation samples that were split off here are too few to choose an epoch, and train instead."""
+    return "validation" in found.seen.get("split", ()) and found.count("validation") < FEWEST_VALIDATED
+
+
 def _choices(found: OwnData, given: Mapping[str, str]) -> list[Choice]:
     samples, validated = found.count("train"), found.count("validation")
     chosen: list[Choice] = []
-    # A validation part that was split off here goes back to training if it is too small.
-    if "validation" in found.seen.get("split", ()) and validated < FEWEST_VALIDATED:
+    if trains_on_validation(found):
         samples += validated
         reason = f"{validated} samples are too few to choose an epoch; all samples train, and the last epoch is kept"
         chosen.append(Choice("data.split.validation", 0, reason))
