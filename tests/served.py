@@ -22,7 +22,7 @@ TASKS = {
     "last": TaskRecord(combine="last"),
     "sequence": TaskRecord("sequence", "each", delay=2),
     "regress": TaskRecord("regress", **REGRESS),
-    "regress_each": TaskRecord("regress", "each", **REGRESS),
+    "regress_each": TaskRecord("regress", "each", ahead=2, **REGRESS),
     "multilabel": TaskRecord("multilabel"),
 }
 

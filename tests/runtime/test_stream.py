@@ -192,6 +192,17 @@ def test_other_tasks_are_answered_for_as_their_records_say() -> None:
             Stream(Session(graph), confidence=0.5)
 
 
+def test_a_forecast_is_printed_for_the_steps_to_come() -> None:
+    task = TaskRecord("regress", "each", mean=(1.0, 2.0, 3.0), std=(1.0, 2.0, 3.0), ahead=2)
+    graph, x = series_network(task=task), readings(STEPS)
+    (decision,) = Stream(Session(graph)).push(x)
+    assert decision.answer is not None
+    values = decision.answer["prediction"]
+    assert [len(of_channel) for of_channel in values.values()] == [STEPS] * 3
+    later = ", ".join(f"{name} {values[name][-2]:.6g} {values[name][-1]:.6g}" for name in graph.labels)
+    assert str(decision).startswith(f"0 [0:{STEPS}]: next 2 steps: {later}, step {STEPS}")
+
+
 def test_a_decision_is_timed_from_when_the_sample_was_at_hand() -> None:
     stream, x = Stream(Session(series_network())), readings(STEPS)
     (decision,) = stream.push(x, since=perf_counter() - 5)

@@ -26,7 +26,8 @@ def answers(
     classify: {"class", "label", "probability", "logits"}, with the logits that determine the class.
     sequence: {"prediction": the label of each step, "probability": its probability}, without the steps within the
         delay.
-    regress: {"prediction": {name: value}}, or {name: [value of each step]}.
+    regress: {"prediction": {name: value}}, or {name: [value of each step]}; for forecasts also "ahead", the number of
+        steps by which each value lies ahead of its step.
     multilabel: {"prediction": the predicted labels, "probabilities": {label: its probability}}.
     segment: {"pixels": {label: number of pixels}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": their number, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
@@ -92,7 +93,8 @@ def _valued(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answe
     values = (counted if record.combine == "each" else counted.mean(axis=0)) * std + mean
     if not np.isfinite(values).all():
         return None
-    return {"prediction": dict(zip(labels, values.T.astype(float).tolist(), strict=True))}
+    ahead = {"ahead": record.ahead} if record.ahead else {}
+    return {"prediction": dict(zip(labels, values.T.astype(float).tolist(), strict=True)), **ahead}
 
 
 def _several(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
@@ -222,7 +224,7 @@ def _no_box(answer: Answer) -> str:
 
 
 def in_words(answer: Answer) -> str:
-    """Format a prediction as a short text.
+    """Format a prediction as a short text; of a forecast, only the steps after the input's last step.
 
     >>> in_words({"prediction": ["walk", "walk", "sit"], "probability": [0.9, 0.8, 0.7]})
     'walk 1-2, sit 3'
@@ -230,6 +232,8 @@ def in_words(answer: Answer) -> str:
     'height 1.8, weight 70 71.25'
     >>> in_words({"prediction": {"load": [t / 4 for t in range(96)]}})
     'load 0 0.25 0.5 … 23.75 (96 steps)'
+    >>> in_words({"prediction": {"load": [2.0, 2.5, 3.0, 3.5]}, "ahead": 2})
+    'next 2 steps: load 3 3.5'
     >>> in_words({"prediction": [], "probabilities": {"cat": 0.1}})
     'none of cat'
     >>> in_words({"pixels": {"ground": 75, "cell": 25}})
@@ -251,6 +255,9 @@ def in_words(answer: Answer) -> str:
     if "label" in answer:
         return f"{answer['label']} ({answer['probability']:.1%})"
     said = answer["prediction"]
+    if ahead := answer.get("ahead"):
+        later = ", ".join(f"{name} {_number(values[-ahead:])}" for name, values in said.items())
+        return f"next {'step' if ahead == 1 else f'{ahead} steps'}: {later}"
     if isinstance(said, dict):
         return ", ".join(f"{name} {_number(value)}" for name, value in said.items())
     if "probabilities" in answer:
