@@ -49,6 +49,20 @@ class FastSigmoid:
         return 1 / (self.slope * x.abs() + 1) ** 2
 
 
+class _Carried(NamedTuple):
+    """The information that a `mem` carries in addition to the potential.
+
+    Attributes:
+        states: the neuron's other states.
+        t: the next step.
+        has_graph: whether the potential was returned with a graph.
+    """
+
+    states: State
+    t: int
+    has_graph: bool
+
+
 class Node(snntorch.Leaky):  # type: ignore[misc]
     """An snnTorch module for a layer of hdlif neurons. Each call `spk, mem = node(cur, mem)` runs one step.
 
@@ -131,7 +145,7 @@ class Node(snntorch.Leaky):  # type: ignore[misc]
             self._latest = mem.detach(), _Carried(detach(states) or {}, t, has_graph=False)
         return mem
 
-    def _carried_by(self, mem: Tensor) -> "_Carried | None":
+    def _carried_by(self, mem: Tensor) -> _Carried | None:
         """Return the step and the other states of a `mem`, or of the detached `mem` of the latest call."""
         carried: _Carried | None = getattr(mem, "_hdlif", None)
         # detach() returns a tensor without this attribute, but with the same memory.
@@ -140,20 +154,6 @@ class Node(snntorch.Leaky):  # type: ignore[misc]
             if (mem.dtype, mem.device) == (latest.dtype, latest.device) and mem.is_set_to(latest):
                 return of_latest
         return carried
-
-
-class _Carried(NamedTuple):
-    """The information that a `mem` carries in addition to the potential.
-
-    Attributes:
-        states: the neuron's other states.
-        t: the next step.
-        has_graph: whether the potential was returned with a graph.
-    """
-
-    states: State
-    t: int
-    has_graph: bool
 
 
 def from_snntorch(
