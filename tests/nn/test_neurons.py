@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cases import every
-from hdlif.errors import ShapeError
-from hdlif.functional import DetachedReset, GLIFParameters, HardReset, dspike, glif_step, quantize_spike
+from hdlif.errors import ArgumentError, ShapeError
+from hdlif.functional import ATan, DetachedReset, GLIFParameters, HardReset, dspike, glif_step, quantize_spike
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -109,6 +109,19 @@ def test_lif_module_carries_its_reset_and_surrogate() -> None:
         spikes, _ = neuron(x, None, range(2))
         (grad,) = torch.autograd.grad(spikes[1].sum(), x)
         assert grad.flatten().tolist() == [along * 0.875, 0.875]
+
+
+def in_spikingjelly(x: torch.Tensor) -> torch.Tensor:
+    return (x >= 0).to(x.dtype)
+
+
+in_spikingjelly.__module__ = "spikingjelly.activation_based.surrogate"
+
+
+@every(make=[LIF, GradedLIF, GLIF], surrogate=["atan", None, ATan, in_spikingjelly])
+def test_what_is_no_surrogate_is_refused_when_the_neuron_is_made(make: type, surrogate: object) -> None:
+    with pytest.raises(ArgumentError, match="surrogate"):
+        make(2, surrogate=surrogate)
 
 
 def test_inputs_that_do_not_fit_are_refused() -> None:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from cases import every
 from hdlif.deploy import lower
-from hdlif.errors import ConversionError, StateError
-from hdlif.nn import HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF
+from hdlif.errors import ArgumentError, ConversionError, StateError
+from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, ParallelHDLIF, Sequential
 from hdlif.runtime import reference
 from imported_networks import assert_same_outputs_and_gradients
 from lif_networks import T, currents, on_grid, record, spikes_of
 
 snn = pytest.importorskip("snntorch", reason="pip install snntorch")
+snn_utils = pytest.importorskip("snntorch.utils")
 surrogate = pytest.importorskip("snntorch.surrogate")
 ours = pytest.importorskip("hdlif.deploy.interop.snntorch")
 
@@ -60,8 +61,71 @@ def test_a_mem_from_elsewhere_is_refused_where_the_step_is_not_known() -> None:
     assert mem.tolist() == [[0, 0]]
 
 
+@every(make=[HDLIF, ParallelHDLIF, AdaptiveHDLIF], cut=[torch.Tensor.detach, torch.Tensor.detach_])
+def test_a_detached_mem_continues_the_sequence_without_its_gradient(make: Any, cut: Any) -> None:
+    one = make(T)
+    node, x = ours.Node(one), currents(3, 2).requires_grad_()
+    expected, _ = one(x, None, range(T))
+    found, mem = [], None
+    for t, step in enumerate(x):
+        spk, mem = node(step, mem)
+        found.append(spk)
+        if t == 1:
+            mem = cut(mem)
+    torch.testing.assert_close(torch.stack(found), expected)
+    # The adaptation of an AdaptiveHDLIF is a path through time of its own.
+    (gradient,) = torch.autograd.grad(torch.stack(found[2:]).sum(), x)
+    assert not gradient[:2].any()
+    assert gradient[2:].any()
+
+
+def test_a_detached_mem_of_an_earlier_call_is_refused() -> None:
+    node, x = ours.Node(HDLIF(T)), currents(3)
+    _, mem = node(x[0])
+    node(x[1], mem)
+    with pytest.raises(StateError, match="HDLIF"):
+        node(x[1], mem.detach())
+
+
+def test_snntorch_resets_and_detaches_hidden_states() -> None:
+    one = AdaptiveHDLIF(T)
+    net, x = nn.Sequential(nn.Identity(), ours.Node(one, init_hidden=True)), currents(3).requires_grad_()
+    snn_utils.reset(net)
+    expected, _ = one(x, None, range(T))
+    for _ in range(2):
+        found = []
+        for t, step in enumerate(x):
+            found.append(net(step))
+            if t == 1:
+                snn.Leaky.detach_hidden()
+        torch.testing.assert_close(torch.stack(found), expected)
+        assert not torch.autograd.grad(torch.stack(found[2:]).sum(), x)[0][:2].any()
+        snn_utils.reset(net)
+
+
+def test_a_node_becomes_its_neuron() -> None:
+    torch.manual_seed(0)
+    theirs, x = nn.Sequential(nn.Linear(3, 4), ours.Node(HDLIF(T), init_hidden=True)), currents(3)
+    network = ours.from_snntorch(theirs, T)
+    expected = torch.stack([theirs(step) for step in x])
+    torch.testing.assert_close(network(x, None, range(T))[0], expected)
+    assert expected.any()
+
+
 def leaky(**options: Any) -> nn.Module:
     return snn.Leaky(**{"beta": 0.5, "init_hidden": True, **options})
+
+
+@every(theirs=[surrogate.atan(), surrogate.fast_sigmoid, surrogate.ATan], make=[LIF, GradedLIF, GLIF])
+def test_a_surrogate_of_snntorch_is_refused_with_the_name_of_its_counterpart(theirs: Any, make: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"(ATan|FastSigmoid)\("):
+        make(T, surrogate=theirs)
+
+
+@every(make=[lambda: snn.Leaky(beta=0.5), lambda: leaky(), lambda: nn.Sequential(leaky()), lambda: ours.Node(HDLIF(T))])
+def test_a_neuron_of_snntorch_is_refused_in_our_networks(make: Any) -> None:
+    with pytest.raises(StateError, match="from_snntorch"):
+        Sequential(nn.Linear(2, 3), make())
 
 
 def their_network(**options: Any) -> nn.Module:

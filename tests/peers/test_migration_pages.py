@@ -100,6 +100,27 @@ def test_neurons_beside_one_another_on_the_page_of_spikingjelly_are_equal() -> N
         torch.testing.assert_close(*gradients)
 
 
+def test_neurons_beside_one_another_on_the_page_of_snntorch_are_equal() -> None:
+    snn = pytest.importorskip("snntorch", reason="pip install snntorch")
+    text = (DOCS / "tutorials/from_snntorch.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(snn\.Leaky\(.*?\))`.*? \| `((?:LateReset|Unit)LIF\(.*\))`", text, re.MULTILINE)
+    assert len(rows) >= 2
+    torch.manual_seed(0)
+    for theirs, ours in rows:
+        node = eval(theirs, {"snn": snn})
+        current, mem, spikes = (0.8 * torch.rand(8, 5, 100)).requires_grad_(), node.reset_mem(), []
+        for step in current:
+            spk, mem = node(step, mem)
+            spikes.append(spk)
+        expected = torch.stack(spikes)
+        found, _ = eval(ours, {**vars(hdlif.nn), **vars(hdlif.functional), "T": 8})(current, None, range(8))
+        assert 0.1 < expected.mean() < 0.9
+        torch.testing.assert_close(found, expected)
+        weights = torch.randn_like(current)
+        gradients = [torch.autograd.grad((y * weights).sum(), current)[0] for y in (found, expected)]
+        torch.testing.assert_close(*gradients)
+
+
 def test_the_page_of_snntorch_runs(data: None) -> None:
     pytest.importorskip("snntorch", reason="pip install snntorch")
     torch.manual_seed(0)

@@ -1,7 +1,8 @@
 """Surrogate derivatives of the unit step H; see the table in `docs/reference/lif.md`.
 
-A surrogate f replaces dH/dx in the backward pass. Each surrogate is an immutable callable x -> f(x) with unit area,
-which `heaviside(x, f)` uses as the derivative. A spike is s = theta * H(m - theta), so ds/dm = theta * f(m - theta).
+A surrogate f replaces dH/dx in the backward pass. Any function x -> f(x) can be a surrogate, and `heaviside(x, f)` uses
+it as the derivative. The surrogates of this module are immutable and have unit area. A spike is s = theta * H(m -
+theta), so ds/dm = theta * f(m - theta).
 """
 
 import math
@@ -13,7 +14,32 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from hdlif.errors import ArgumentError
+
 Surrogate = Callable[[Tensor], Tensor]
+_COUNTERPARTS = {
+    "atan": "hdlif.functional.ATan(alpha)",
+    "sigmoid": "hdlif.functional.Sigmoid(slope)",
+    "fast_sigmoid": "hdlif.deploy.interop.snntorch.FastSigmoid(slope)",
+}
+"""Counterparts of the surrogates of snnTorch and SpikingJelly, by name in lower case."""
+
+
+def checked_surrogate(surrogate: Surrogate) -> Surrogate:
+    """Return a surrogate, or raise `ArgumentError` if it cannot be a function x -> f(x).
+
+    Functions from snnTorch and SpikingJelly are rejected, because they return spikes, not the derivative.
+    """
+    if not callable(surrogate):
+        raise ArgumentError(f"surrogate = {surrogate!r} is not a function; use hdlif.functional.ATan() or another f(x)")
+    name = getattr(surrogate, "__qualname__", type(surrogate).__name__).partition(".")[0]
+    library, _, module = str(getattr(surrogate, "__module__", "")).partition(".")
+    if library in ("snntorch", "spikingjelly") and module.endswith("surrogate"):
+        ours = _COUNTERPARTS.get(name.lower(), "a function x -> f(x), such as hdlif.functional.ATan()")
+        raise ArgumentError(f"surrogate = {name} of {library} returns spikes, not their derivative; use {ours}")
+    if isinstance(surrogate, type):
+        raise ArgumentError(f"surrogate = {name} is a class; use an object, such as {name}()")
+    return surrogate
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step
+from hdlif.functional.surrogate import checked_surrogate
 from hdlif.nn.fusion import Path
 from hdlif.nn.per_step import PerStep, broadcast_rows
 from hdlif.nn.step_neuron import Step, SteppedNeuron
@@ -93,7 +94,7 @@ class GLIF(SteppedNeuron):
             "threshold": threshold,
         }
         self.logits = _Logits(time_steps, start, channels=channels, per_step=per_step)
-        self.surrogate = surrogate
+        self.surrogate = checked_surrogate(surrogate)
 
     def equation(self) -> Step:
         return partial(_glif_step, surrogate=self.surrogate)

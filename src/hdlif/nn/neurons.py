@@ -17,6 +17,7 @@ from hdlif.functional import (
     parallel_hd_lif_step,
     soft_reset,
 )
+from hdlif.functional.surrogate import checked_surrogate
 from hdlif.nn.fusion import Path
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Parametrization, StepValue, TimeConstants
@@ -115,7 +116,7 @@ class LIF(_LeakyNeuron):
             lowest=0.5 if threshold_form == "sigmoid" else 0.0,
             path=path,
         )
-        self.surrogate, self.reset = surrogate, reset
+        self.surrogate, self.reset = checked_surrogate(surrogate), reset
 
     def equation(self) -> Step:
         return partial(lif_step, surrogate=self.surrogate, reset=self.reset)
@@ -171,7 +172,7 @@ class GradedLIF(_LeakyNeuron):
             quantizer=quantizer,
             path=path,
         )
-        self.surrogate = surrogate
+        self.surrogate = checked_surrogate(surrogate)
 
     def equation(self) -> Step:
         return partial(graded_lif_step, surrogate=self.surrogate)

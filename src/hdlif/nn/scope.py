@@ -223,7 +223,7 @@ class Sequential(Temporal):
         modules: modules, or mappings from names to modules; a plain module must not mix the samples of a batch.
     Raises:
         StateError: steps are omitted but x does not determine them, the state belongs to another network, or a child is
-            a batch norm of `torch.nn`, which would mix time steps.
+            a batch norm of `torch.nn`, which would mix time steps, or a neuron of snnTorch or SpikingJelly.
         ShapeError: the time axis of x is neither 1 nor the number of steps.
     """
 
@@ -232,6 +232,7 @@ class Sequential(Temporal):
         for index, module in enumerate(modules):
             named = {str(index): module} if isinstance(module, nn.Module) else module
             for name, child in named.items():
+                _check_library(child)
                 self.add_module(name, child)
 
     @property
@@ -246,6 +247,22 @@ class Sequential(Temporal):
 
     def __getitem__(self, index: int) -> nn.Module:
         return list(self.children())[index]
+
+
+_STATEFUL = {"snntorch": "SpikingNeuron", "spikingjelly": "MemoryModule"}
+"""Base class of the modules that keep a state between calls, by library."""
+
+
+def _check_library(child: nn.Module) -> None:
+    """Raise `StateError` if a module contains a neuron of another library, which would not see the time steps."""
+    for module in child.modules():
+        for base in type(module).__mro__:
+            library = base.__module__.partition(".")[0]
+            if _STATEFUL.get(library) == base.__name__:
+                raise StateError(
+                    f"{type(module).__name__} of {library} keeps its own state between calls; use a neuron of "
+                    f"hdlif.nn, or convert the entire network with hdlif.deploy.interop.{library}.from_{library}"
+                )
 
 
 def _holds_temporal(module: nn.Module) -> bool:

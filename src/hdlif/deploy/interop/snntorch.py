@@ -6,7 +6,7 @@ The conversion requires snnTorch 1.0 or later.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from hdlif.nn import (
     SteppedNeuron,
     Temporal,
     UnitLIF,
+    detach,
 )
 from hdlif.nn.state import inside
 
@@ -48,12 +49,30 @@ class FastSigmoid:
         return 1 / (self.slope * x.abs() + 1) ** 2
 
 
-class Node(nn.Module):
+class _Carried(NamedTuple):
+    """The information that a `mem` carries in addition to the potential.
+
+    Attributes:
+        states: the neuron's other states.
+        t: the next step.
+        has_graph: whether the potential was returned with a graph.
+    """
+
+    states: State
+    t: int
+    has_graph: bool
+
+
+class Node(snntorch.Leaky):  # type: ignore[misc]
     """An snnTorch module for a layer of hdlif neurons. Each call `spk, mem = node(cur, mem)` runs one step.
 
     The output `mem` is the potential after the step and also carries the step number and all other states. Pass the
     returned `mem` to the next call, as with snnTorch's own neurons. To start a sequence, pass None or the result of
-    `init_leaky()` as `mem`.
+    `init_leaky()` as `mem`. To cut the gradient between two steps, pass `mem.detach()`, which also detaches all other
+    states; this requires that `mem` is the result of the latest call.
+
+    `Node` is derived from `snntorch.Leaky`, so `snntorch.utils.reset` and `snntorch.Leaky.detach_hidden` also apply to
+    a `Node` with `init_hidden=True`.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.
@@ -64,13 +83,17 @@ class Node(nn.Module):
     """
 
     def __init__(self, neuron: Neuron, *, init_hidden: bool = False, output: bool = False) -> None:
-        super().__init__()
+        # Leaky's own parameters, such as beta, would have no effect here.
+        nn.Module.__init__(self)
         if not isinstance(neuron, SteppedNeuron):
             raise StateError(
                 f"{type(neuron).__name__} has a state with more than named tensors; use a neuron of hdlif.nn"
             )
         self.neuron, self.init_hidden, self.output = neuron, init_hidden, output
-        self.mem: Tensor | None = None
+        self.mem = torch.zeros(0)
+        self._latest: tuple[Tensor, _Carried] | None = None
+        # snnTorch resets and detaches the neurons in this list.
+        snntorch.SpikingNeuron.instances.append(self)
 
     def init_leaky(self) -> Tensor:
         """Return the initial state for a new sequence."""
@@ -78,36 +101,36 @@ class Node(nn.Module):
 
     def reset_mem(self) -> Tensor:
         """Begin a new sequence."""
-        self.mem = None
-        return self.init_leaky()
+        self.mem = self.init_leaky()
+        return self.mem
 
     def forward(self, input_: Tensor, mem: Tensor | None = None) -> Any:
         if self.init_hidden:
             if mem is not None:
                 raise TypeError("`mem` should not be passed as an argument while `init_hidden=True`")
             mem = self.mem
-        state, t = self._state_of(mem, input_)
+        state, t = self._state_of(mem)
         spikes, after = self.neuron(input_[None], state, range(t, t + 1))
         found = self._mem_of(after, spikes[0], t + 1)
         if self.init_hidden:
             self.mem = found
         return (spikes[0], found) if self.output or not self.init_hidden else spikes[0]
 
-    def _state_of(self, mem: Tensor | None, current: Tensor) -> tuple[State | None, int]:
+    def _state_of(self, mem: Tensor | None) -> tuple[State | None, int]:
         if mem is None or mem.numel() == 0:
             return None, 0
-        carried = getattr(mem, "_hdlif", None)
+        carried = self._carried_by(mem)
         if carried is not None:
-            states, t = carried
+            states = detach(carried.states) if carried.has_graph and not mem.requires_grad else carried.states
             # Keep the tensor itself, so that later changes to it take effect.
-            return {**states, **({self.neuron.states[0]: mem} if self.neuron.states else {})} or None, t
+            return {**(states or {}), **({self.neuron.states[0]: mem} if self.neuron.states else {})} or None, carried.t
         if mem.ndim == 0 or not bool(mem.any()):
             return None, 0
         if len(self.neuron.states) == 1 and all(len(row) == 1 for row in self.neuron.row_values().values()):
             return {self.neuron.states[0]: mem}, 0
         raise StateError(
             f"mem is a tensor {list(mem.shape)} that {type(self.neuron).__name__} did not return, so its step and "
-            "other states are unknown; pass the mem that the previous call returned, or None to begin"
+            "other states are unknown; pass the mem that the previous call returned, its detach(), or None to begin"
         )
 
     def _mem_of(self, after: State | None, spikes: Tensor, t: int) -> Tensor:
@@ -117,8 +140,20 @@ class Node(nn.Module):
         # Omit the tensor itself (`_state_of` inserts it): a cyclic reference would keep its graph.
         if self.neuron.states:
             del states[self.neuron.states[0]]
-        mem._hdlif = states, t  # type: ignore[attr-defined]
+        mem._hdlif = _Carried(states, t, mem.requires_grad)  # type: ignore[attr-defined]
+        if not self.init_hidden:
+            self._latest = mem.detach(), _Carried(detach(states) or {}, t, has_graph=False)
         return mem
+
+    def _carried_by(self, mem: Tensor) -> _Carried | None:
+        """Return the step and the other states of a `mem`, or of the detached `mem` of the latest call."""
+        carried: _Carried | None = getattr(mem, "_hdlif", None)
+        # detach() returns a tensor without this attribute, but with the same memory.
+        if carried is None and self._latest is not None and mem.grad_fn is None:
+            latest, of_latest = self._latest
+            if (mem.dtype, mem.device) == (latest.dtype, latest.device) and mem.is_set_to(latest):
+                return of_latest
+        return carried
 
 
 def from_snntorch(
@@ -130,9 +165,12 @@ def from_snntorch(
 ) -> Temporal:
     """Convert a network of torch layers and snnTorch neurons to hdlif, with the same weights and equal outputs.
 
-    hdlif traces one step of an `nn.Sequential`, or of a forward pass whose only argument is `x`. Neurons must have been
-    created with `init_hidden=True`. `Leaky` fires strictly above its threshold, so the threshold of the converted
-    neuron is the next larger float32. A `Leaky` with reset by subtraction and the default `reset_delay=True` becomes a
+    hdlif traces one step of an `nn.Sequential`, or of a forward pass whose only argument is `x`. In this forward pass,
+    neurons return only spikes, as with `init_hidden=True`. If yours passes `mem` from step to step, write such a
+    forward pass, and load the trained weights with `state_dict`.
+
+    A `Node` becomes its neuron. `Leaky` fires strictly above its threshold, so the threshold of the converted neuron is
+    the next larger float32. A `Leaky` with reset by subtraction and the default `reset_delay=True` becomes a
     `LateResetLIF`. A `Leaky` that resets to zero becomes a neuron with an immediate reset, which produces the same
     spikes. A learned `beta` becomes a learned leak λ = σ(a), with one additional rounding. With reset by subtraction, a
     `Synaptic` becomes a `LeakyIntegrator` and a neuron, and an `RLeaky` becomes a `Recurrent`.
@@ -152,13 +190,17 @@ def from_snntorch(
         time_steps,
         surrogate,
         "snnTorch",
-        "Leaky, RLeaky and Synaptic are accepted",
+        "Leaky, RLeaky, Synaptic and Node are accepted",
         ", with neurons made with init_hidden=True",
         lambda one: isinstance(one, snntorch.SpikingNeuron),
-        {snntorch.Leaky: _leaky, snntorch.RLeaky: _recurrent, snntorch.Synaptic: _synaptic},
+        {Node: _own, snntorch.Leaky: _leaky, snntorch.RLeaky: _recurrent, snntorch.Synaptic: _synaptic},
         {},
     )
     return turning.network(network)
+
+
+def _own(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    return Turned(node.neuron, fed)
 
 
 def _leaky(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
