@@ -26,7 +26,7 @@ namespace {
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-// none if the run begins at zeros and the state is not needed
+// none if the run begins at zeros and needs no final state
 using Potentials = std::optional<std::vector<OutFloats>>;
 using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
