@@ -1,4 +1,4 @@
-// Decides whether a run continues. The calling thread asks at intervals; other threads read the result.
+// Decides whether a run continues. The calling thread checks at intervals; other threads read the result.
 #pragma once
 
 #include <atomic>

@@ -85,7 +85,7 @@ HDLIF_OPS(HDLIF_DECLARE)
 
 const OpForm& form_of(Op op);
 
-// A row of the delayed value, as output codes.
+// Converts a row of the delayed value to output codes.
 void codes_of_state(const float* state, uint8_t* codes, const Value& type);
 
 // Operations that an entry of an op counts as, from its time relative to a product.
