@@ -37,8 +37,8 @@ struct Layer {
   LineVector<uint8_t> index;  // kUnits: [ky][kx][unit][lane]
   LineVector<int8_t> table;   // kUnits: kTableEntry products for each unit of codes
   LineVector<int8_t> low_bit; // [ky][kx][ci][lane], for low-bit weights and other sums
-  LineVector<float> floats;   // the same; of both, [block][ky][kx][ci][kDenseBlock] for kDense, and for
-                              // kGrouped [ky][kx][ci][co]
+  LineVector<float> floats;   // the same; both are [block][ky][kx][ci][kDenseBlock] for kDense, and
+                              // [ky][kx][ci][co] for kGrouped
   TileForm tiles;             // without taps if the layer cannot use tiles
   LineVector<uint8_t> tile_weights;
 
@@ -113,7 +113,7 @@ struct Plan {
 
   const Passes& passes(bool keeps_all) const { return keeps_all ? alone : joined; }
 
-  // Whether such a run computes all steps of a chunk at once; see Timeline.
+  // Whether such a run computes all steps of a chunk together; see Timeline.
   bool runs_in_time(int64_t batch, bool is_static, bool keeps_all) const {
     return timeline.exists && batch == 1 && !is_static && !keeps_all;
   }

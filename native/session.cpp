@@ -219,7 +219,7 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
   }
 }
 
-// Computes all steps of a chunk of one image at once, from x [steps][batch][C] to logits
+// Computes all steps of a chunk of one image together, from x [steps][batch][C] to logits
 // [steps][batch][classes]. Returns the place of the next chunk.
 int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace,
                              float* logits, double* seconds, Watch& watch) const {

@@ -250,7 +250,7 @@ bool chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
   Real* const zeros = own(program.registers() + 2 * states + program.sum_count);
   for (int32_t i = 0; i < kBlock; ++i)
     zeros[i] = 0;
-  // the address of the row in a register, if all blocks contain it in the same form
+  // the address from which each row's register was filled, valid for blocks with the same columns
   int64_t spread_from[kMaxChunkRegisters];
   for (int32_t i = 0; i < program.row_count; ++i)
     spread_from[i] = 0;

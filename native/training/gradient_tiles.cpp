@@ -44,7 +44,7 @@ struct Walk {
   }
 };
 
-// Input pixels that are read by the same taps of the kernel, and their output pixels.
+// Input pixels that are read by the same taps of the kernel, and their output pixels for each tap.
 struct PixelClass {
   Walk to_input; // from a grid of these pixels to the input
   std::vector<int32_t> taps;

@@ -17,7 +17,7 @@ public:
   // Weights [co][ci][ky][kx] are scale, -scale or 0; the scale of each output channel is derived from them.
   // shape.max_weight is 1. If more than the fraction `most_events` of an image's codes is nonzero, no code is
   // skipped; a negative fraction selects one that suits the shape. Throws std::invalid_argument if the shape
-  // is grouped, dilated or not that of a convolution, or if a sum may exceed 2^24.
+  // is grouped, dilated or not a convolution's, or if a sum may exceed 2^24.
   LowBitConv(const ConvShape& shape, const float* weights, float* scale, const Kernels& kernels, int threads,
              float most_events = -1);
 

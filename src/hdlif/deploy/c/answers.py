@@ -280,7 +280,7 @@ class Answers:
     def header(self) -> list[str]:
         name, upper = self.name, self.name.upper()
         is_same = has_one_frame(self.file.graph)
-        shown = "the sample's frame, the same at every step" if is_same else "their frames"
+        shown = "the sample's frame, the same at every step" if is_same else "one frame per step"
         return [
             f"typedef struct {{ uint32_t offset; int32_t pair; }} {name}_change;",
             "",
