@@ -31,8 +31,8 @@ struct Pass {
   Fused fused;
 
   int64_t scratch_bytes() const;
-  // An input that the pass may overwrite, entry by entry, with one of its values, and that value; or -1 and
-  // -1.
+  // Returns an input that the pass may overwrite, entry by entry, with one of its values, and that value; or
+  // -1 and -1.
   std::pair<int32_t, int32_t> replaced(const Graph& graph) const;
   void compute(RowContext& rows) const;
 };

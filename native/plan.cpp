@@ -137,7 +137,7 @@ int64_t row_bytes(const Node& node) {
   return entries * int64_t(sizeof(float));
 }
 
-// An upper bound of the bytes of laid-out weights: an index with two channels per byte takes half of it.
+// Returns an upper bound of the bytes of laid-out weights; an index with two channels per byte takes half.
 int64_t largest_bytes(const Graph& graph, const Kernels& kernels) {
   int64_t bytes = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {

@@ -20,7 +20,7 @@ struct ConvShape {
   int32_t dilation_y = 1, dilation_x = 1; // distance between neighbouring taps of the kernel
   int32_t groups = 1; // groups of channels; an output channel reads only input channels of its group
 
-  // The number of output channels that the weights of an event are padded to.
+  // Returns the number of output channels that the weights of an event are padded to.
   int32_t lanes() const { return (out_channels + 15) / 16 * 16; }
 };
 
@@ -200,9 +200,9 @@ struct Kernels {
   // is null.
   void (*gather_units)(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& shape,
                        const LookupForm& form, UnitEvent* events, int32_t* starts);
-  // The number of codes of a row that differ from `before`, minus the number of codes that are not zero.
+  // Returns the number of a row's codes that differ from `before`, minus the number that are not zero.
   int64_t (*excess_of_changes)(const uint8_t* row, const uint8_t* before, int64_t count);
-  // The number of codes of a row that are not zero.
+  // Returns the number of codes of a row that are not zero.
   int64_t (*live_codes)(const uint8_t* row, int64_t count);
 
   // Weights are [ky][kx][ci][lane], with lanes() output channels.

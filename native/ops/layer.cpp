@@ -8,7 +8,7 @@
 namespace hdlif {
 namespace {
 
-// The maximum number of events of a pixel.
+// Returns the maximum number of events of a pixel.
 int64_t entries_of_pixel(const Layer& layer, const Taps* taps) {
   const int64_t entries = layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels;
   return taps != nullptr ? entries / taps->count : entries;
@@ -330,7 +330,7 @@ public:
     return std::min(top_of_field(s) + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }
 
-  // The end of the receptive field of the output row above.
+  // Returns the end of the receptive field of the output row above.
   int32_t bottom_before(const ConvShape& s) const {
     return std::min(top_of_field(s) - s.stride_y + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }

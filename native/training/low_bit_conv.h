@@ -62,7 +62,7 @@ public:
                             int threads) const;
 
 private:
-  // Number of pieces in which an image is summed.
+  // Returns the number of pieces in which an image is summed.
   int64_t strips(int64_t images, int threads) const;
   void pack_quads(int threads);
   void lay_tiles(int threads);

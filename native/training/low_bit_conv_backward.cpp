@@ -178,7 +178,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
   const auto place = [&](int64_t ci, int64_t block, int64_t tap) {
     return size_t(((ci * blocks + block) * taps + tap) * kGradientBlock);
   };
-  std::vector<int32_t> order; // order of the taps
+  std::vector<int32_t> order; // taps in the order of the classes
   for (const PixelClass& one : classes)
     order.insert(order.end(), one.taps.begin(), one.taps.end());
   const auto lanes_of = [&](int64_t block) {

@@ -54,7 +54,7 @@ int64_t count_events(const uint8_t* codes, int64_t count, int threads) {
   share_out(count, kPiece, threads, [&](int64_t begin, int64_t end) {
     int64_t found = 0;
     for (int64_t i = begin; i < end;) {
-      uint8_t some = 0; // counts few enough codes to fit, and a register holds many
+      uint8_t some = 0; // counts at most 255 codes, so it fits, and a register holds many
       for (const int64_t stop = std::min<int64_t>(i + 255, end); i < stop; ++i)
         some = uint8_t(some + (codes[i] != 0));
       found += some;

@@ -24,8 +24,8 @@ Parallel parallel() {
   return of_forks.load(std::memory_order_relaxed) == forks() ? found : nullptr;
 }
 
-// The pool is never destroyed: at exit, a thread that another one waits for may be gone. A forked process
-// creates its own pool. There is no mutex, because a fork might leave it locked.
+// The pool is never destroyed: when a forked process ends, a thread that another one waits for may be gone.
+// Such a process has its own pool. There is no mutex, because a fork might leave it locked.
 ThreadPool& training_pool() {
   struct Pool {
     uint64_t forks;
