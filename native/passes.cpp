@@ -60,7 +60,7 @@ private:
                        [&](int32_t input) { return input >= 0 && graph_.values[input].max_code > 0; });
   }
 
-  // Whether one pass can compute a node of a chain and the next one: both read floats, at the same steps.
+  // Returns whether one pass can compute a node of a chain and the next: both read floats at the same steps.
   bool follows(int32_t before, int32_t n) const {
     const auto& inputs = graph_.nodes[n].inputs;
     const auto joins = [&](int32_t m) {

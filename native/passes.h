@@ -46,9 +46,9 @@ public:
 
   // The pass that begins with a node, or null.
   const Pass* at(int32_t n) const { return first_[n] < 0 ? nullptr : &passes_[first_[n]]; }
-  // Whether a pass that begins with another node computes this one.
+  // Returns whether a pass that begins with another node computes this one.
   bool is_inner(int32_t n) const { return is_inner_[n]; }
-  // Whether a value is never written, because only its own pass reads it.
+  // Returns whether a value is never written, because only its own pass reads it.
   bool is_spared(int32_t value) const { return is_spared_[value]; }
   const std::vector<Pass>& all() const { return passes_; }
 

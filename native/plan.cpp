@@ -16,7 +16,7 @@ constexpr int64_t kEntriesPerCycle = 4;
 // Operations that a row of a node counts as; see also `kEntryWork`.
 constexpr double kRowWork = 512;
 
-// Whether a node's equation is a neuron's: it has a state, or a kernel for neurons computes it. Other
+// Returns whether a node's equation is a neuron's: it has a state, or a kernel for neurons computes it. Other
 // elementwise equations, such as companding, give few zeros.
 bool emits_spikes(const Graph& graph, size_t n) {
   const Node& node = graph.nodes[n];
@@ -27,7 +27,7 @@ bool emits_spikes(const Graph& graph, size_t n) {
          recognise(*node.equation, columns, graph.values[n + 1].channels).kernel != Fused::kNone;
 }
 
-// Whether each value is the output of a neuron with many zeros, possibly pooled or split.
+// Returns whether each value is the output of a neuron with many zeros, possibly pooled or split.
 std::vector<bool> sparse_values(const Graph& graph) {
   std::vector<bool> is_sparse(graph.values.size(), false);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {

@@ -113,7 +113,7 @@ struct Plan {
 
   const Passes& passes(bool keeps_all) const { return keeps_all ? alone : joined; }
 
-  // Whether such a run computes all steps of a chunk together; see Timeline.
+  // Returns whether such a run computes all steps of a chunk together; see Timeline.
   bool runs_in_time(int64_t batch, bool is_static, bool keeps_all) const {
     return timeline.exists && batch == 1 && !is_static && !keeps_all;
   }

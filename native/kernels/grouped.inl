@@ -63,7 +63,7 @@ void sum_grouped_blocks(const In* const* rows, const Weight* w, float* y, const 
     sum_grouped<Meets::kOneGroup, 1, In, Weight, Total>(rows, w, y, s, ox, c);
 }
 
-// `Total` is int32 for codes and integer weights: the graph's reader rejects fields that may exceed 2^31.
+// `Total` is int32 for codes and integer weights: the graph's reader rejects sums that may exceed 2^31.
 template <typename In, typename Weight, typename Total>
 void grouped_row(const In* const* rows, const Weight* w, float* y, const ConvShape& s) {
   const int32_t out = s.out_channels / s.groups;

@@ -208,8 +208,8 @@ struct Kernels {
   // Weights are [ky][kx][ci][lane], with lanes() output channels.
   //
   // Integer sums: partial sums of at most 32767 / (max_code * max_weight) events (at least one: 255 * 127 =
-  // 32385) are int16, and totals are int32. The graph's reader rejects fields that may exceed 2^31. Rounded
-  // to float32 once.
+  // 32385) are int16, and totals are int32. The graph's reader rejects sums that may exceed 2^31. Rounded to
+  // float32 once.
   void (*code_row)(const EventRow<CodeEvent>* rows, const int8_t* weights, float* y, const ConvShape& shape);
   // The same sums from looked-up products: in int8 while the bounds add up to at most 127, then widened to
   // int16, and after 258 times (32766) to int32. `totals` [out_width][lanes] are the integer sums. If `adds`,
@@ -276,9 +276,9 @@ struct Kernels {
   void (*lif_over_time)(const float* x, float* potential, uint8_t* y, Row leak, Row threshold, Reset reset,
                         int64_t steps, int32_t channels);
   void (*fire_over_time)(const float* x, uint8_t* y, const Firing& firing, int64_t steps, int32_t channels);
-  // Computes a step of an equation for every entry. Writes the result to `y`, or to `codes` if it must be in
-  // 0..255; the other pointer is null. Updates the states in place, and copies other registers to `kept`,
-  // which overlaps with nothing else. `registers` has room for kEquationBlock entries of each.
+  // Computes a step of an equation for every entry. Writes the result to `y` or, if all results are in
+  // 0..255, to `codes`; the other pointer is null. Updates the states in place, and copies other registers to
+  // `kept`, which overlaps with nothing else. `registers` has room for kEquationBlock entries of each.
   void (*equation)(const float* const* inputs, float* const* states, float* const* kept, float* y,
                    uint8_t* codes, const EquationStep& step, float* registers, int64_t pixels,
                    int32_t channels);
@@ -302,7 +302,7 @@ struct Kernels {
   void (*max_pool_codes)(const uint8_t* x, uint8_t* y, const PoolShape& shape, int64_t row);
 
   // Training: gradients of a convolution of codes. `map` is the gradient of a block of kGradientBlock output
-  // channels, which are stored together for each pixel. An event's offset points to the pixel that its
+  // channels, which are stored together for each pixel. An event's offset points to the pixel that the
   // kernel's first tap reaches, and `offsets` lead from there to those of the other taps.
 
   // Append the non-zero codes of a pixel, or their places, to the list of each one's channel. Both read up to
@@ -329,9 +329,9 @@ struct Kernels {
   // Writes -1, 0 or 1 for each weight, and returns the largest magnitude.
   float (*write_signs)(const float* weights, int8_t* to, int64_t count);
 
-  // Training: batch statistics in float64, identical on every instruction set. Add pixels [pixel][channel] to
-  // the sums of their channels and squares, pixel by pixel; or add the pixels of one channel, in sixteen
-  // parallel sums.
+  // Training: batch statistics in float64, identical on every instruction set. Add pixels [pixel][channel],
+  // and their squares, to the sums of their channels, pixel by pixel; or the pixels of one channel, in
+  // sixteen parallel sums.
   void (*add_moments)(const float* pixels, int64_t count, int32_t channels, double* sums, double* squares);
   void (*plane_moments)(const float* plane, int64_t count, double* sum, double* squares);
   // Batch norm by rows (see training/batch_norm.h), for pixels [pixel][channel] or, if `is_plane`, for the

@@ -153,7 +153,7 @@ void execute(const Instruction& instruction, const float* const* registers, floa
   case Operation::kFloorBelow: {
     const float largest = instruction.value;
     return for_lanes(out, in(0), count, [=](auto a) {
-      const auto whole = floors(a), most = largest - decltype(a){}; // subtracts 0; does not add it
+      const auto whole = floors(a), most = largest - decltype(a){}; // subtracts 0, which keeps -0
       return whole < most ? whole : most;
     });
   }
@@ -171,7 +171,7 @@ void store_codes(const float* values, uint8_t* codes, int32_t count) {
     codes[i] = uint8_t(int32_t(values[i]));
 }
 
-// Whether a state takes the old value of another one, so both must be read before either is written.
+// Returns whether a state takes the old value of another one, so both must be read before either is written.
 bool exchanges_states(const EquationStep& step) {
   for (int32_t s = 0; s < step.states; ++s)
     if (step.after[s] >= step.inputs && step.after[s] < step.first_row() && step.after[s] != step.inputs + s)

@@ -28,7 +28,7 @@ struct EventRoom {
     rows = taps == nullptr ? layer.rows() * steps : 1;
   }
 
-  // Whether the layer reads input rows directly, without events.
+  // Returns whether the layer reads input rows directly, without events.
   static bool reads_rows(const Layer& layer) {
     return layer.sum == Sum::kDense || layer.sum == Sum::kGrouped;
   }
@@ -147,7 +147,7 @@ public:
     }
   }
 
-  // Whether tiles are faster for these rows; decided once for all of them.
+  // Returns whether tiles are faster for these rows; decided once for all of them.
   bool uses_tiles() {
     if (c_.is_chosen)
       return c_.tiles.has_value();
@@ -252,8 +252,8 @@ public:
     });
   }
 
-  // Whether to add changes to the sums of the previous step: if fewer codes changed than are not zero. The
-  // totals are integers, so both ways give the same result.
+  // Returns whether to add changes to the sums of the previous step: if fewer codes changed than are not
+  // zero. The totals are integers, so both ways give the same result.
   bool adds_changes() {
     if (taps_ != nullptr || c_.step == 0 || c_.plan.leading(c_.input_of_root(), c_.chunk) == 1)
       return false;

@@ -34,7 +34,7 @@ public:
   void forward(const uint8_t* codes, int64_t images, const float* scale, float* y, const ToMoments* moments,
                int threads) const;
 
-  // Whether the squares of a group's sums add up to at most 2^53 for any codes.
+  // Returns whether the squares of a group's sums add up to at most 2^53 for any codes.
   bool sums_squares(int64_t group) const;
 
   // Computes the weight gradient [co][ci][ky][kx]: the sum over pixels of codes * dy, times `step`. Skips
@@ -54,7 +54,7 @@ public:
   void backward(const float* dy, int64_t images, const ToWeights* weights, const ToInput* input,
                 int threads) const;
 
-  // Whether this machine has tiles for bfloat16 and the channels fill them.
+  // Returns whether this machine has tiles for bfloat16 and the channels fill them.
   bool multiplies_bfloat16() const;
   // The same gradients from dy, or scale * dy, in bfloat16, with every product; `live` may be null. Requires
   // `multiplies_bfloat16`.
