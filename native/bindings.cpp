@@ -26,7 +26,7 @@ namespace {
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-// none if the run begins at zeros and the state is not needed
+// none if the run begins at zeros and needs no final state
 using Potentials = std::optional<std::vector<OutFloats>>;
 using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -95,7 +95,7 @@ public:
     }
     return found;
   }
-  // Name, and the index of the value with the same shape.
+  // Returns the name of each state, and the index of the value with the same shape.
   std::vector<std::pair<std::string, int32_t>> states() const {
     std::vector<std::pair<std::string, int32_t>> found;
     for (size_t i = 0; i < deployed->states.size(); ++i)
@@ -224,7 +224,7 @@ public:
   explicit Sequence(const Network& network) : deployed_(network.deployed), stream_(network.deployed) {}
 
   int64_t t() const { return stream_.steps(); }
-  // The sums of the outputs, as float32 bytes.
+  // Returns the sums of the outputs, as float32 bytes.
   nb::bytes sums() const {
     const std::vector<float>& sums = stream_.sums();
     return nb::bytes(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(float));
@@ -258,7 +258,7 @@ public:
     stream_.take(pointers_of(from).data(), t);
   }
 
-  // The state in the byte format of hdlif.h.
+  // Returns the state in the byte format of hdlif.h.
   nb::bytes save() {
     std::string bytes(deployed_->state_size(), '\0');
     stream_.save(bytes.data(), bytes.size());

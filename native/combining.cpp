@@ -29,7 +29,7 @@ public:
         operand = operand < 0 ? -1 : same_[size_t(operand)];
       combine(equation_.first() + int32_t(i), instruction);
     }
-    // omit operations that are now part of a later one, and operations that are no longer read
+    // omit operations that are now part of a later one, and operations without readers
     for (size_t i = equation_.instructions.size(); i-- > 0;)
       if (uses_[size_t(equation_.first()) + i] == 0)
         for (int32_t operand : equation_.instructions[i].operands)

@@ -78,14 +78,14 @@ struct Node {
   std::array<int32_t, 2> inputs; // value indices; -1 if absent
   Window window;
   std::vector<Rows> rows; // its tensors except the weights; for a program, the rows of its equation
-  int32_t groups = 1;     // of conv2d; ci counts the input channels within a group
+  int32_t groups = 1;     // for conv2d; ci counts the input channels within a group
   std::vector<int8_t> low_bit_weights;      // [ky][kx][ci][co], one byte each; empty for float32 weights
   std::vector<float> float_weights;         // [ky][kx][ci][co]
   int32_t max_weight = 1;                   // largest magnitude in the encoding of low_bit_weights
-  int32_t first_channel = 0;                // of slice
-  float offset = 0;                         // of quantise
-  std::shared_ptr<const Equation> equation; // of program, with one input
-  int32_t source = -1;                      // of delay
+  int32_t first_channel = 0;                // for slice
+  float offset = 0;                         // for quantise
+  std::shared_ptr<const Equation> equation; // for program, with one input
+  int32_t source = -1;                      // for delay
 };
 
 struct Graph {

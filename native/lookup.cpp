@@ -3,8 +3,8 @@
 namespace hdlif {
 namespace {
 
-// The number of channels per unit, or 0 if the layer has no look-up form. A unit has at most 16 combinations
-// of weights, its products fit in an int8, and offsets into the table fit in 16 bits.
+// Returns the number of channels per unit, or 0 if the layer has no look-up form. A unit has at most 16
+// combinations of weights, its products fit in an int8, and offsets into the table fit in 16 bits.
 int32_t channels_per_unit(const ConvShape& s) {
   const int64_t symbols = 2 * int64_t(s.max_weight) + 1, differences = 2 * int64_t(s.max_code) + 1;
   const auto holds = [&](int32_t channels, int64_t kinds, int64_t entries) {

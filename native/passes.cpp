@@ -14,7 +14,7 @@ namespace {
 // kMoreInstructions instructions, and keep the inputs within kMaxInputs.
 constexpr size_t kBefore = 3, kBehind = 2;
 
-// The number of readers of each value: nodes, delays, and the caller for the output.
+// Returns the number of readers of each value: nodes, delays, and the caller for the output.
 std::vector<int32_t> readers_of(const Graph& graph) {
   std::vector<int32_t> readers(graph.values.size(), 0);
   ++readers[graph.output];
@@ -31,7 +31,7 @@ class Finder {
 public:
   explicit Finder(const Graph& graph) : graph_(graph), readers_(readers_of(graph)) {}
 
-  // The pass of the program at `place` of a chain; the first `taken` nodes belong to earlier passes.
+  // Returns the pass of the program at `place` of a chain; the first `taken` nodes belong to earlier passes.
   Pass find(const std::vector<int32_t>& chain, size_t place, size_t taken, bool joins) const {
     Pass alone = composed(chain, place, place);
     if (!joins)
@@ -60,7 +60,7 @@ private:
                        [&](int32_t input) { return input >= 0 && graph_.values[input].max_code > 0; });
   }
 
-  // Whether one pass can compute a node of a chain and the next one: both read floats, at the same steps.
+  // Returns whether one pass can compute a node of a chain and the next: both read floats at the same steps.
   bool follows(int32_t before, int32_t n) const {
     const auto& inputs = graph_.nodes[n].inputs;
     const auto joins = [&](int32_t m) {

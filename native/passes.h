@@ -31,8 +31,8 @@ struct Pass {
   Fused fused;
 
   int64_t scratch_bytes() const;
-  // An input that the pass may overwrite, entry by entry, with one of its values, and that value; or -1 and
-  // -1.
+  // Returns an input that the pass may overwrite, entry by entry, with one of its values, and that value; or
+  // -1 and -1.
   std::pair<int32_t, int32_t> replaced(const Graph& graph) const;
   void compute(RowContext& rows) const;
 };
@@ -46,9 +46,9 @@ public:
 
   // The pass that begins with a node, or null.
   const Pass* at(int32_t n) const { return first_[n] < 0 ? nullptr : &passes_[first_[n]]; }
-  // Whether a pass that begins with another node computes this one.
+  // Returns whether a pass that begins with another node computes this one.
   bool is_inner(int32_t n) const { return is_inner_[n]; }
-  // Whether a value is never written, because only its own pass reads it.
+  // Returns whether a value is never written, because only its own pass reads it.
   bool is_spared(int32_t value) const { return is_spared_[value]; }
   const std::vector<Pass>& all() const { return passes_; }
 

@@ -14,7 +14,7 @@ struct Placement {
   int64_t batch = 0, steps = 0; // of the largest chunk
   bool is_static = false;       // values that are constant in time are stored for one step
   bool keeps_all = false;
-  bool in_time = false; // all steps at once; values have slots, and each value with a history its own
+  bool in_time = false; // all steps in one call; values have slots, and each value with a history has its own
 
   std::vector<int32_t> slot;    // for each value: its slot, or -1
   std::vector<int64_t> tile;    // for each value: byte offset in the tile, or -1

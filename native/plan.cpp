@@ -16,7 +16,7 @@ constexpr int64_t kEntriesPerCycle = 4;
 // Operations that a row of a node counts as; see also `kEntryWork`.
 constexpr double kRowWork = 512;
 
-// Whether a node's equation is a neuron's: it has a state, or a kernel for neurons computes it. Other
+// Returns whether a node's equation is a neuron's: it has a state, or a kernel for neurons computes it. Other
 // elementwise equations, such as companding, give few zeros.
 bool emits_spikes(const Graph& graph, size_t n) {
   const Node& node = graph.nodes[n];
@@ -27,7 +27,7 @@ bool emits_spikes(const Graph& graph, size_t n) {
          recognise(*node.equation, columns, graph.values[n + 1].channels).kernel != Fused::kNone;
 }
 
-// Whether each value is the output of a neuron with many zeros, possibly pooled or split.
+// Returns whether each value is the output of a neuron with many zeros, possibly pooled or split.
 std::vector<bool> sparse_values(const Graph& graph) {
   std::vector<bool> is_sparse(graph.values.size(), false);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -137,7 +137,7 @@ int64_t row_bytes(const Node& node) {
   return entries * int64_t(sizeof(float));
 }
 
-// An upper bound of the bytes of laid-out weights: an index with two channels per byte takes half of it.
+// Returns an upper bound of the bytes of laid-out weights; an index with two channels per byte takes half.
 int64_t largest_bytes(const Graph& graph, const Kernels& kernels) {
   int64_t bytes = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {

@@ -37,12 +37,12 @@ struct Layer {
   LineVector<uint8_t> index;  // kUnits: [ky][kx][unit][lane]
   LineVector<int8_t> table;   // kUnits: kTableEntry products for each unit of codes
   LineVector<int8_t> low_bit; // [ky][kx][ci][lane], for low-bit weights and other sums
-  LineVector<float> floats;   // the same; of both, [block][ky][kx][ci][kDenseBlock] for kDense, and for
-                              // kGrouped [ky][kx][ci][co]
+  LineVector<float> floats;   // the same; both are [block][ky][kx][ci][kDenseBlock] for kDense, and
+                              // [ky][kx][ci][co] for kGrouped
   TileForm tiles;             // without taps if the layer cannot use tiles
   LineVector<uint8_t> tile_weights;
 
-  // The number of input rows from the first to the last under the kernel, inclusive.
+  // Returns the number of input rows from the first to the last under the kernel, inclusive.
   int64_t rows() const {
     const int32_t reach = (shape.kernel_y - 1) * shape.dilation_y + 1;
     return reach < shape.in_height ? reach : shape.in_height;
@@ -113,20 +113,20 @@ struct Plan {
 
   const Passes& passes(bool keeps_all) const { return keeps_all ? alone : joined; }
 
-  // Whether such a run computes all steps of a chunk at once; see Timeline.
+  // Returns whether such a run computes all steps of a chunk together; see Timeline.
   bool runs_in_time(int64_t batch, bool is_static, bool keeps_all) const {
     return timeline.exists && batch == 1 && !is_static && !keeps_all;
   }
 
-  // The size in bytes of the slot of a value with a history; 0 for other values.
+  // Returns the size in bytes of the slot of a value with a history; 0 for other values.
   int64_t history_bytes(int32_t value) const;
 
   int64_t bytes() const { return bytes_; }
 
-  // The number of entries of all potentials of an image.
+  // Returns the number of entries of all potentials of an image.
   int64_t potential_entries() const { return potential_entries_; }
 
-  // The operations of a run, including those that return every value if `keeps_all`.
+  // Returns the operations of a run, including those that return every value if `keeps_all`.
   double operations(int64_t batch, int64_t steps, int64_t chunks, bool is_static, bool keeps_all) const;
 
   // 1 if the value is the same at every step, else the number of steps of the chunk.
@@ -135,7 +135,7 @@ struct Plan {
   }
   int64_t leading(const Stage& stage, const Chunk& chunk) const;
 
-  // The number of rows of a stage, over all images. If the root computes entire maps, a map counts as a row.
+  // Returns the number of rows of a stage, over all images. If the root computes entire maps, a map is a row.
   int64_t rows(const Stage& stage, const Chunk& chunk) const;
   int64_t cycles_per_row(const Stage& stage) const; // roughly
 

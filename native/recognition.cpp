@@ -107,7 +107,7 @@ private:
     return found.current >= 0;
   }
 
-  // Whether a register is the surplus of a membrane potential m whose next value is min(m, threshold).
+  // Return whether a register is the surplus of a membrane potential m whose next value is min(m, threshold).
   bool accumulates(int32_t which, Fused& found) const {
     int32_t membrane = -1;
     if (equation_.states() != 1 || !surplus(which, membrane, found.threshold) ||
@@ -154,7 +154,7 @@ private:
     return is_row_per_channel(found.shift);
   }
 
-  // Whether a register is affine as above, or the sum of such a register and another input.
+  // Return whether a register is affine as above, or the sum of such a register and another input.
   bool is_current(int32_t which, Fused& found) const {
     if (is_affine(which, found))
       return true;

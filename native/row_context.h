@@ -96,7 +96,7 @@ public:
 
   bool is_due(int32_t n) const { return step == 0 || plan.leading(n + 1, chunk) > 1; }
 
-  // The address of row `y` of `image` in a value's slot, at this step.
+  // Returns the address of row `y` of `image` in a value's slot, at this step.
   uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
     const Value& type = graph.values[value];
     const int64_t at = (plan.leading(value, chunk) > 1 ? step : 0) + frames_before(value);
@@ -104,10 +104,10 @@ public:
     return workspace.slots[workspace.placement.slot[value]].data() + first * type.entry_bytes();
   }
 
-  // The number of frames in the slot of a value with a history before this chunk's first frame; else 0.
+  // Returns the number of frames in a value's slot before this chunk's first frame; 0 without a history.
   int64_t frames_before(int32_t value) const { return hdlif::frames_before(plan, workspace, chunk, value); }
 
-  // The address where this row of a value is to be written.
+  // Returns the address where this row of a value is to be written.
   uint8_t* output_row(int32_t value) {
     const int32_t height = graph.values[value].height;
     uint8_t* to = workspace.placement.slot[value] >= 0 ? in_slot(value, row / height, row % height)
@@ -144,7 +144,7 @@ public:
   int64_t t() const { return chunk.t + step; } // the number of the time step
   const Value& type(int32_t value) const { return graph.values[value]; }
 
-  // The distance in bytes from one step of a value to the next.
+  // Returns the distance in bytes from one step of a value to the next.
   int64_t frame_bytes(int32_t value) const {
     return chunk.batch * graph.values[value].size() * graph.values[value].entry_bytes();
   }

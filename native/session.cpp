@@ -82,7 +82,7 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
   std::unique_ptr<Workspace> workspace =
       borrow(workers, chunk, is_static, kept.values != nullptr, potentials == nullptr, watch);
   const auto give_back = [&] {
-    if (workers.process != forks()) { // in the child of a fork by what the watch asked
+    if (workers.process != forks()) { // in the child, if the watch forked the process
       workspace.release();
       return;
     }
@@ -130,7 +130,7 @@ template <typename Body> void Session::within(Flow& flow, Watch& watch, const Bo
   };
   const auto give_back = [&] {
     exchange();
-    if (workers.process != forks()) { // in the child of a fork by what the watch asked
+    if (workers.process != forks()) { // in the child, if the watch forked the process
       workspace.release();
       return;
     }
@@ -219,7 +219,7 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
   }
 }
 
-// Computes all steps of a chunk of one image at once, from x [steps][batch][C] to logits
+// Computes all steps of a chunk of one image together, from x [steps][batch][C] to logits
 // [steps][batch][classes]. Returns the place of the next chunk.
 int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace,
                              float* logits, double* seconds, Watch& watch) const {

@@ -45,15 +45,15 @@ public:
   const Kernels& kernels() const { return plan_.kernels; }
   const std::vector<Pass>& passes() const { return plan_.joined.all(); }
 
-  // The size in bytes of the weights and rows that all runs share, and of the working memory kept for later
-  // runs.
+  // Return the size in bytes of the weights and rows that all runs share, and of the working memory kept for
+  // later runs.
   int64_t weight_bytes() const { return plan_.bytes(); }
   int64_t working_bytes();
 
-  // The size in bytes of the weights and working memory of a run. A run frees memory of earlier runs if it
-  // would otherwise exceed `max_bytes`.
+  // Returns the size in bytes of the weights and working memory of a run. A run frees memory of earlier runs
+  // if it would otherwise exceed `max_bytes`.
   int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials);
-  // An upper bound of the operations of a run; see Work.
+  // Returns an upper bound of the operations of a run; see Work.
   double operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
 
   // x           [x_steps][batch][C][H][W], x_steps 1 or `steps`; 1 means the same input at every step

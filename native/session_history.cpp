@@ -6,7 +6,7 @@
 
 namespace hdlif {
 
-// The address of a value's frame at a chunk's first step.
+// Returns the address of a value's frame at a chunk's first step.
 uint8_t* Session::slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const {
   const Value& type = graph().values[value];
   return workspace.slots[workspace.placement.slot[value]].data() +

@@ -33,7 +33,7 @@ struct Workspace {
   std::vector<float*> potentials; // of the current images
 };
 
-// The number of frames in the slot of a value with a history before a chunk's first frame; else 0.
+// Returns the number of frames in the slot of a value with a history before a chunk's first frame; else 0.
 inline int64_t frames_before(const Plan& plan, const Workspace& workspace, const Chunk& chunk,
                              int32_t value) {
   if (!workspace.placement.in_time || plan.timeline.history[value] == 0)
@@ -41,7 +41,7 @@ inline int64_t frames_before(const Plan& plan, const Workspace& workspace, const
   return plan.timeline.history[value] + chunk.place;
 }
 
-// The size in bytes of a new workspace for such a chunk.
+// Returns the size in bytes of a new workspace for such a chunk.
 int64_t workspace_bytes(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static,
                         bool keeps_all, bool owns_potentials);
 

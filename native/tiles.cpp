@@ -114,8 +114,8 @@ float* TileGroup::sums(uint8_t* memory) const {
   return laid_out(memory).sums;
 }
 
-// The number of tiles of this many rows of an image; if a tile `joins` rows, it includes the columns between
-// them.
+// Returns the number of tiles of this many rows of an image; if a tile `joins` rows, it includes the columns
+// between them.
 int64_t TileGroup::tiles_of(int64_t rows, bool joins) const {
   if (joins)
     return pieces_of(((rows - 1) * columns_ + s_.out_width) * steps_, kTileRows);

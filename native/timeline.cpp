@@ -63,7 +63,7 @@ bool is_single(const Layer& layer, const Node& node) {
          layer.sum != Sum::kGrouped;
 }
 
-// Whether a node only rearranges values, and need not be computed if only layers read it.
+// Returns whether a node only rearranges values, and need not be computed if only layers read it.
 bool rearranges(const Node& node) {
   return node.op == Op::kDelay || node.op == Op::kConcat || node.op == Op::kFlatten;
 }

@@ -1,4 +1,4 @@
-// Runs many steps of a graph at once if all its values are single pixels, as for a time series.
+// Runs many steps of a graph in one call if all its values are single pixels, as for a time series.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,10 @@ struct Taps {
 };
 
 // The steps of a value are stored one after another, as a row of frames. A layer that reads a value through
-// delays and concatenations, such as a convolution over time, reads these frames in place. It is computed for
-// all steps of a chunk at once, as a convolution is for all pixels of a row. Delays and concatenations are
+// delays and concatenations, such as a convolution over time, reads these frames in place. It computes all
+// steps of a chunk together, as a convolution computes all pixels of a row. Delays and concatenations are
 // then not computed: the frames before a chunk's first one are the states of the delays. Equations of neurons
-// are also computed for all steps at once, one layer at a time.
+// are also computed for all steps together, one layer at a time.
 //
 // A graph has a timeline if all its values are single pixels, no layer has groups, and every delay is part of
 // a chain after a value that precedes it and is read only by layers. Other graphs run with delays as nodes.

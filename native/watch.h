@@ -1,4 +1,4 @@
-// Decides whether a run continues. The calling thread asks at intervals; other threads read the result.
+// Decides whether a run continues. The calling thread checks at intervals; other threads read the result.
 #pragma once
 
 #include <atomic>
@@ -14,8 +14,8 @@ public:
   const char* what() const noexcept override { return "the run was interrupted"; }
 };
 
-// The number of forks between the first process and this one. Threads and held locks with another number
-// belong to an ancestor.
+// Returns the number of forks between the first process and this one. Threads and held locks with another
+// number belong to an ancestor.
 uint64_t forks();
 
 class Watch {

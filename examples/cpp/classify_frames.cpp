@@ -1,10 +1,10 @@
-// Names the class of each frame of a file, by a deployed network.
+// Classifies each frame of a file with a deployed network.
 //
 //   classify_frames NAME.hdlif.safetensors FRAMES [--stream]
 //
-// FRAMES holds frames [C][H][W] as they were recorded, such as pixels of 0..255: float32 one after the other,
-// or a .npy array of uint8 or float32. Each is shown to the network at all its time steps. With --stream the
-// frames are one sequence, one frame a step, and the answer so far is printed at each.
+// FRAMES holds recorded frames [C][H][W], such as pixels in 0..255: consecutive float32 numbers, or a .npy
+// array of uint8 or float32. The network runs each frame for all its time steps. With --stream, the frames
+// are one sequence with one frame per step, and the current prediction is printed after each.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -19,7 +19,7 @@
 
 namespace {
 
-// The class of summed logits, and its probability by the softmax of their mean.
+// Prints the class with the largest summed logit, and its probability: the softmax of the mean logits.
 void print_answer(const hdlif::Network& network, std::size_t frame, const std::vector<float>& sums,
                   std::size_t steps) {
   const auto best = std::max_element(sums.begin(), sums.end());

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 
-// What stands behind `key` in the header of an array, up to the next comma that separates keys.
+// Returns the value of `key` in the header of an array, up to the next comma that separates keys.
 std::string_view after(std::string_view header, std::string_view key) {
   const std::size_t place = header.find(key);
   if (place == std::string_view::npos)
@@ -23,7 +23,7 @@ std::vector<float> of_array(const std::vector<char>& content) {
   const auto byte = [&](std::size_t i) {
     return i < content.size() ? std::uint8_t(content[i]) : std::uint8_t(0);
   };
-  // version 1 has a length of 2 bytes, later ones of 4
+  // version 1 stores the length in 2 bytes, later versions in 4
   const std::size_t begin = byte(6) == 1 ? 10 : 12;
   std::size_t length = byte(8) | std::size_t(byte(9)) << 8;
   if (byte(6) > 1)

@@ -1,9 +1,9 @@
-// Frames of a file: float32 one after the other, or an array of NumPy (.npy) of uint8 or float32.
+// Reads frames from a file: consecutive float32 numbers, or a NumPy array (.npy) of uint8 or float32.
 #pragma once
 
 #include <cstddef>
 #include <string>
 #include <vector>
 
-// Whole frames of `frame_size` numbers. Throws std::runtime_error, which says what is wrong with the file.
+// Reads frames of `frame_size` numbers. Throws std::runtime_error, which describes the fault in the file.
 std::vector<float> read_frames(const std::string& path, std::size_t frame_size);

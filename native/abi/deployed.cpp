@@ -28,7 +28,7 @@ Digest digest_of(const uint8_t* bytes, size_t size) {
   return hash.digest();
 }
 
-// [H][W][C] to [C][H][W], and back
+// Convert [H][W][C] to [C][H][W], and back.
 void channels_first(const float* from, uint8_t* to, const Value& type) {
   for (int64_t p = 0; p < type.pixels(); ++p)
     for (int64_t c = 0; c < type.channels; ++c)
@@ -60,7 +60,7 @@ std::shared_ptr<Deployed> Deployed::open(const uint8_t* bytes, size_t size, cons
   try {
     return std::shared_ptr<Deployed>(new Deployed(artefact, options));
   } catch (const TooLong& error) {
-    // thrown by the session, so that the names are still there
+    // thrown by the session, so the names still exist
     refuse(HDLIF_ERROR_LIMIT, "node " + brief(artefact.values[error.node + 1]) + " " + error.what());
   }
 }
@@ -71,7 +71,7 @@ Deployed::Deployed(Artefact& artefact, const OpenOptions& options)
       values(std::move(artefact.values)), states(std::move(artefact.states)),
       labels(std::move(artefact.labels)), input(std::move(artefact.input)),
       takes_mean(artefact.task.takes_mean), record(std::move(artefact.record)), digest(artefact.digest) {
-  // A picture and a row of a table are the same at every step; a series and a recording are not.
+  // An image or a table row is the same at every step; a time series or a recording is not.
   const bool is_static = input.frames == "constant" && input.kind != "events";
   const int64_t steps = graph().time_steps;
   check(is_static ? 1 : steps, 1, steps, false, true);
@@ -257,7 +257,7 @@ void DeployedStream::save(void* bytes, size_t size) {
   std::copy(digest.begin(), digest.end(), to);
 }
 
-// Throws where the bytes are no state of the network; returns their steps.
+// Throws unless the bytes are a state of the network; returns its number of steps.
 int64_t DeployedStream::check_state(const uint8_t* bytes, size_t size) const {
   const auto refuse_state = [](const std::string& what) { refuse(HDLIF_ERROR_STATE, what); };
   constexpr size_t kMagic = sizeof(kStateMagic);

@@ -71,7 +71,7 @@ private:
   Deployed(Artefact& artefact, const OpenOptions& options);
 
   const OpenOptions options_;
-  Session session_; // takes the graph of the artefact before the members below take the rest
+  Session session_; // takes the graph of the artefact before the members below take its other fields
 public:
   // Contents of the file.
   const std::vector<std::string> values, states, labels;
@@ -112,10 +112,10 @@ private:
   void begin_at(int64_t steps);
 
   const std::shared_ptr<Deployed> network_;
-  const double operations_; // of a step
+  const double operations_; // per step
   Flow flow_;
   std::vector<float> sums_;
-  std::atomic<int64_t> steps_{0}; // -1: the state is lost
+  std::atomic<int64_t> steps_{0}; // -1 if the state is lost
   std::atomic<bool> is_busy_{false};
 };
 

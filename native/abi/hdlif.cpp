@@ -1,4 +1,4 @@
-// The C interface: hdlif.h says what each function does. Nothing is thrown across it.
+// The C interface; hdlif.h documents each function. No exception leaves it.
 #include "hdlif.h"
 
 #include <algorithm>
@@ -45,7 +45,7 @@ void set_text(std::string_view text) noexcept {
   error_text[count] = '\0';
 }
 
-// The text is these parts, one behind the other.
+// Sets the error text to the concatenated parts.
 hdlif_status failed(hdlif_status status, std::initializer_list<const char*> parts) noexcept {
   try {
     std::string message;
@@ -143,7 +143,7 @@ OpenOptions checked(const hdlif_options* given) {
   OpenOptions found;
   found.threads = options.threads > 0 ? options.threads : std::min(available_cores(), hdlif::kMaxThreads);
   found.kernels = &chosen_kernels(options.instructions);
-  // no more than the process can address
+  // at most the memory that the process can address
   found.max_bytes = std::min<int64_t>(options.max_bytes > 0 ? options.max_bytes : kDefaultBytes, PTRDIFF_MAX);
   found.max_operations = options.max_operations > 0 ? options.max_operations : kDefaultOperations;
   found.go_on = options.go_on;

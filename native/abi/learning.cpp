@@ -1,4 +1,4 @@
-// The part of the C interface that learns: hdlif.h says what each function does.
+// The learning functions of the C interface; hdlif.h documents each function.
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -15,9 +15,9 @@ using hdlif::guarded;
 using hdlif::require;
 
 struct hdlif_learner {
-  std::vector<uint8_t> bytes; // of the file
+  std::vector<uint8_t> bytes; // contents of the file
   hdlif::OpenOptions options;
-  std::shared_ptr<Deployed> limits; // the network before it learns
+  std::shared_ptr<Deployed> limits; // the network before learning
   hdlif::Learner learner;
   std::vector<std::vector<float>> potentials; // [batch][H][W][C] after step t - 1 of the sequence
   int64_t batch = 0, t = 0;
@@ -43,7 +43,7 @@ hdlif::LearningRate checked(const float rate[3]) {
 void step(hdlif_learner& own, const float* x, int64_t batch, int64_t t, const int32_t* targets,
           float* logits) {
   const hdlif::Graph& graph = own.learner.graph();
-  // Values of the step and their gradients, as float32.
+  // Bytes for the step's values and their gradients, as float32.
   double bytes = 0;
   for (const hdlif::Value& value : graph.values)
     bytes += 8.0 * double(batch) * double(value.size());
@@ -61,7 +61,7 @@ void step(hdlif_learner& own, const float* x, int64_t batch, int64_t t, const in
   std::vector<float*> pointers;
   for (std::vector<float>& potential : own.potentials)
     pointers.push_back(potential.data());
-  own.t = 0; // if the step does not end
+  own.t = 0; // until the step completes
   hdlif::Watch watch = own.options.watch();
   own.learner.step(x, batch, t, pointers.data(), targets == nullptr ? nullptr : classes.data(), logits,
                    watch);

@@ -54,8 +54,8 @@ std::FILE* opened(const char* path, struct stat&) {
 
 #else
 
-// `status` becomes that of what was opened. Another program may have put a FIFO there meanwhile: its opening
-// does not wait for a writer.
+// Sets `status` to the status of the opened file. Another program may have replaced the file with a FIFO;
+// opening it does not wait for a writer.
 std::FILE* opened(const char* path, struct stat& status) {
   const int descriptor = ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (descriptor < 0)
@@ -74,7 +74,7 @@ std::vector<uint8_t> read_whole(const char* path) {
   struct stat status{};
   if (stat(path, &status) != 0)
     refuse_to_read();
-  // opening another kind may do something to it
+  // opening another type of file may have side effects
   check_regular(status);
   const std::unique_ptr<std::FILE, Closer> file(opened(path, status));
   if (file == nullptr)

@@ -15,9 +15,9 @@ namespace hdlif {
 
 struct Artefact {
   Graph graph;
-  std::vector<std::string> values; // names: "input", then those of the nodes
+  std::vector<std::string> values; // "input", then the names of the nodes
   std::vector<std::string> states; // "<node>.<state>", as in graph.stateful
-  std::vector<std::string> labels; // of the outputs
+  std::vector<std::string> labels; // names of the outputs
   InputRecord input;
   TaskRecord task;
   std::string record; // the JSON of the file

@@ -56,7 +56,7 @@ Instruction instruction_of(const NodeReader& node, const Json& entry, int32_t se
   return instruction;
 }
 
-// Whether an instruction can only give 1 or 0; `is_code` holds the same for earlier registers.
+// Return whether an instruction can only give 1 or 0; `is_code` holds the same for earlier registers.
 bool gives_codes(const Instruction& instruction, const std::vector<bool>& is_code) {
   const auto of = [&](int i) { return bool(is_code[size_t(instruction.operands[i])]); };
   switch (instruction.operation) {

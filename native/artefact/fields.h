@@ -56,8 +56,8 @@ std::vector<double> floats_of(const std::string& where, const Json& value);
 
 constexpr double kLargestFloat = 3.4028234663852886e38, kLeastNormal = 1.1754943508222875e-38;
 
-// Whether the number of entries is within the limit. Sizes of 0 count as 1, so no product of the others can
-// overflow.
+// Return whether the number of entries is within the limit. Sizes of 0 count as 1, so no product of the
+// others can overflow.
 bool is_shape(const std::vector<int64_t>& shape);
 int64_t entries_of(const std::vector<int64_t>& shape);
 

@@ -12,7 +12,7 @@
 namespace hdlif {
 namespace {
 
-constexpr int64_t kMostSide = 1 << 16; // of a sensor
+constexpr int64_t kMostSide = 1 << 16; // pixels of a sensor
 constexpr int64_t kLargestStride = 1024;
 constexpr size_t kMostLevels = 8;
 constexpr int64_t kMostRate = 100'000;  // samples per second of sensors

@@ -37,17 +37,17 @@ public:
   bool is(JsonKind which) const { return kind() == which; }
   bool is_number() const { return is(JsonKind::kInteger) || is(JsonKind::kReal); }
 
-  // The number of entries of a list, or of members of an object.
+  // Return the number of entries of a list, or of members of an object.
   size_t count() const;
-  // The text of the value in the file.
+  // Return the text of the value in the file.
   std::string_view text() const;
 
   bool boolean() const;
-  // The value of an integer, or none if it does not fit in an int64.
+  // Return the value of an integer, or none if it does not fit in an int64.
   std::optional<int64_t> integer() const;
-  // The double nearest to a number; infinite if the number is too large.
+  // Return the double nearest to a number; infinite if the number is too large.
   double number() const;
-  // The content of a string, with escapes resolved.
+  // Return the content of a string, with escapes resolved.
   std::string string() const;
 
   // Calls each(value) for the entries of a list.

@@ -17,15 +17,15 @@ void append_code_point(std::string& text, uint32_t code_point);
 
 bool is_utf8(std::string_view text);
 
-// Whether a code point can be printed in a line. Control and format characters, spaces except " ",
+// Return whether a code point can be printed in a line. Control and format characters, spaces except " ",
 // private-use code points and noncharacters cannot; code points that Unicode has not assigned yet can.
 bool is_printable(uint32_t code_point);
 
-// Whether a text has 1 to `most` code points, all printable.
+// Return whether a text has 1 to `most` code points, all printable.
 bool is_printable_name(std::string_view text, size_t most);
 
-// Whether a text has only ASCII letters, digits, underscores and non-ASCII code points, and does not begin
-// with a digit.
+// Return whether a text has only ASCII letters, digits, underscores and non-ASCII code points, and does not
+// begin with a digit.
 bool is_identifier(std::string_view text);
 
 } // namespace hdlif

@@ -1,4 +1,4 @@
-// Products in bfloat16 on tiles; see bfloat16.h. Compiled with flags of its own, as tiles.cpp is.
+// Products in bfloat16 on tiles; see bfloat16.h. Compiled with its own flags, like tiles.cpp.
 #include "bfloat16.h"
 
 #include "tiles.inl"
@@ -13,7 +13,7 @@ __mmask16 lanes(int64_t count) {
   return __mmask16(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1);
 }
 
-// Sixteen numbers of each, stored one after another.
+// Rounds sixteen numbers of each, and stores them one after another.
 __m512i rounded(__m512 first, __m512 second) {
   return __m512i(_mm512_cvtne2ps_pbh(second, first));
 }
@@ -100,7 +100,7 @@ inline __attribute__((always_inline)) void transpose_16(__m512i* of) {
       of[i + 2 * j] = _mm512_unpacklo_epi64(other[i + j], other[i + 2 + j]);
       of[i + 2 * j + 1] = _mm512_unpackhi_epi64(other[i + j], other[i + 2 + j]);
     }
-  // of[4 * a + b] now has columns b, b + 4, b + 8 and b + 12 of rows 4 * a to 4 * a + 3
+  // of[4 * a + b] now contains columns b, b + 4, b + 8 and b + 12 of rows 4 * a to 4 * a + 3
   for (int b = 0; b < 4; ++b) {
     const __m512i even = _mm512_shuffle_i32x4(of[b], of[4 + b], 0x88),
                   odd = _mm512_shuffle_i32x4(of[b], of[4 + b], 0xdd),

@@ -1,10 +1,10 @@
-// A program that runs once at each step of a chunk, forwards or backwards: what trains a neuron's equation.
+// A program that trains a neuron's equation. It runs once at each step of a chunk, forwards or backwards.
 //
-// Its registers are, in this order, the streams, the states, the rows, and one for each instruction. A stream
-// has entries of its own at each step; a state is what the step before has made of it; a row is shared by the
-// entries of a column. Results are streams too, the states behind the last step, and sums over the entries of
-// a column. Everything that lies in memory is given by its address at each step, so that what is the same at
-// all of them, or lies in another place at the first one, is no case of its own.
+// Its registers are, in order, the streams, the states, the rows, and one per instruction. A stream has
+// separate entries at each step, a state has its value after the previous step, and the entries of a column
+// share a row. The results are streams, the states after the last step, and sums over the entries of a
+// column. All memory is addressed separately at each step, so values that are constant, or stored elsewhere
+// at the first step, need no special case.
 #pragma once
 
 #include <cstdint>
@@ -40,9 +40,9 @@ struct ChunkInstruction {
   double value; // value of a constant
 };
 
-// How the entries of a stream are stored: as they are computed, as truth values, eight a byte from its lowest
-// bit, as whole numbers in -128..127, or as the whole part of numbers in 0..255. Those alone are codes;
-// of any other a run says that there was one.
+// The encoding of a stream's entries: as computed; as truth values, eight per byte from its lowest bit; as
+// whole numbers in -128..127; or as codes, the integer parts of numbers in 0..255. A run reports whether a
+// number for a code was outside this range.
 enum class StreamEncoding : int32_t { kValues, kBits, kBytes, kCodes, kCount };
 
 struct Stream {
@@ -66,21 +66,21 @@ struct Columns {
   int64_t columns, inner;
 };
 
-// Addresses are those of the first entry; of bits, eight times the byte's and the bit in it. 0 stands for
-// zeros where it is read, and for nowhere where it is written. A stream that lies otherwise at most steps has
-// the negated address where it lies as it is computed.
+// Addresses of the first entries; for bits, eight times the byte's address plus the bit's index. Address 0
+// reads zeros, and discards what is written. A negated address marks a step at which an otherwise encoded
+// stream is stored as computed.
 struct ChunkRun {
   int64_t steps, entries;
   const int64_t *streams, *results; // [stream][step]
   const int64_t* rows;              // [row][step]
   const Columns* row_columns;
   const int64_t *before, *after; // [state]
-  const int64_t* sum_rows;       // [sum][step]: the row of its sums that a step is added to
+  const int64_t* sum_rows;       // [sum][step]: the row of its sums to which a step is added
   const Columns* sum_columns;
 };
 
 constexpr int32_t kMaxChunkRegisters = 1024;
-// Entries that a program computes at once, so its registers stay in the cache; a multiple of eight.
+// The number of entries in a block. The registers of a block stay in the cache; a multiple of eight.
 constexpr int32_t kChunkBlock = 256;
 
 // Computes all steps of entries begin <= i < end. `scratch` has room for chunk_scratch() numbers. Sums are
@@ -90,7 +90,7 @@ using ChunkKernel = bool (*)(const ChunkProgram& program, const ChunkRun& run, i
                              Real* scratch, double* const* sums);
 
 inline int64_t chunk_scratch(const ChunkProgram& program) {
-  // registers, the states behind the step, the sums of several steps, zeros
+  // registers, the states after the step, the sums of several steps, zeros
   return int64_t(kChunkBlock) * (program.registers() + 2 * program.state_count + program.sum_count + 1);
 }
 

@@ -1,4 +1,4 @@
-// A program at each step of a chunk; see chunk.h.
+// Runs a program at each step of a chunk; see chunk.h.
 
 namespace {
 
@@ -28,7 +28,7 @@ void floor_all(double* __restrict out, const double* a, int32_t count) {
   map(out, a, count, [](double x) { return __builtin_floor(x); });
 }
 
-// One instruction on a block.
+// Executes one instruction on a block.
 template <typename Real>
 void execute(const ChunkInstruction& instruction, const Real* const* registers, Real* __restrict out,
              int32_t count) {
@@ -49,7 +49,7 @@ void execute(const ChunkInstruction& instruction, const Real* const* registers, 
     return map(out, a, count, [](Real x) { return x < 0 ? -x : x + Real(0); });
   case ChunkOperation::kFloor:
     return floor_all(out, a, count);
-  case ChunkOperation::kRelu: // of what is no number, that
+  case ChunkOperation::kRelu: // NaN stays NaN
     return map(out, a, count, [](Real x) { return x <= 0 ? Real(0) : x; });
   case ChunkOperation::kSmaller:
     return map(out, a, b, count, Smaller<Real>());
@@ -75,7 +75,7 @@ void execute(const ChunkInstruction& instruction, const Real* const* registers, 
   }
 }
 
-// Bits of whole bytes that are read and written at once.
+// The number of bits read and written together; they fill complete bytes.
 constexpr int32_t kLanesOfBits = kFloats < 8 ? 8 : kFloats;
 
 template <typename Real> void copy(const Real* from, Real* __restrict to, int32_t count) {
@@ -88,7 +88,7 @@ template <typename Real> void add_to(const Real* from, Real* __restrict to, int3
     to[i] += from[i];
 }
 
-// Those bits of whole bytes that fill registers; returns how many.
+// Reads the bits that fill registers, in complete bytes; returns their number.
 int32_t read_lanes(const uint8_t* bytes, float* __restrict to, int32_t count) {
   int32_t i = 0;
   for (; i + kLanesOfBits <= count; i += kLanesOfBits) {
@@ -144,7 +144,7 @@ template <typename Real> void write_bits(const Real* from, int64_t address, int3
   }
 }
 
-// Calls run(column, from, count) for runs of entries that have one column, or columns from `column` on.
+// Calls run(column, from, count) for runs of entries with a single column, or with columns from `column` on.
 template <typename Run> void for_columns(Columns columns, int64_t begin, int32_t count, Run run) {
   int64_t column = begin / columns.inner % columns.columns;
   int64_t rest = columns.inner == 1 ? columns.columns - column : columns.inner - begin % columns.inner;
@@ -157,7 +157,7 @@ template <typename Run> void for_columns(Columns columns, int64_t begin, int32_t
   }
 }
 
-// A row as every entry of a block has it.
+// Repeats a row for every entry of a block.
 template <typename Real>
 void spread(const Real* row, Columns columns, int64_t begin, int32_t count, Real* __restrict to) {
   if (columns.columns == 1) {
@@ -189,7 +189,7 @@ template <typename Real> double sum_of(const Real* from, int32_t count) {
   return total;
 }
 
-// The sums of a block's entries by column.
+// Adds a block's entries to the sums of their columns.
 template <typename Real>
 void gather(const Real* from, Columns columns, int64_t begin, int32_t count, double* sums) {
   if (columns.columns == 1)
@@ -206,7 +206,7 @@ void gather(const Real* from, Columns columns, int64_t begin, int32_t count, dou
     });
 }
 
-// Whether all are in 0..255; what is not is 0.
+// Returns whether all numbers are in 0..255; writes 0 for others.
 template <typename Real> bool write_codes(const Real* from, uint8_t* __restrict to, int32_t count) {
   bool are_codes = true;
   for (int32_t i = 0; i < count; ++i) {
@@ -232,7 +232,7 @@ bool write_codes(const float* from, uint8_t* __restrict to, int32_t count) {
   return are_codes;
 }
 
-// Fetches what a block behind this one reads, while this one is computed.
+// Prefetches the data of the next block while this one is computed.
 inline void fetch(const void* from, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64)
     __builtin_prefetch(static_cast<const char*>(from) + i);
@@ -250,7 +250,7 @@ bool chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
   Real* const zeros = own(program.registers() + 2 * states + program.sum_count);
   for (int32_t i = 0; i < kBlock; ++i)
     zeros[i] = 0;
-  // The address of the row that is spread over a register, as long as all blocks have it alike.
+  // the address from which each row's register was filled, valid for blocks with the same columns
   int64_t spread_from[kMaxChunkRegisters];
   for (int32_t i = 0; i < program.row_count; ++i)
     spread_from[i] = 0;
@@ -261,7 +261,7 @@ bool chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
         to[j] = Real(program.instructions[i].value);
       at_register[first + i] = to;
     }
-  // where an instruction writes: at once to the first result that is its register
+  // for each register, the first result with its values, which its instruction writes directly; or -1
   int32_t written_to[kMaxChunkRegisters];
   for (int32_t i = 0; i < program.registers(); ++i)
     written_to[i] = -1;
@@ -357,7 +357,7 @@ bool chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
       }
       if (k + 1 == run.steps)
         break;
-      // of two places in turn, as a state may become what another one was
+      // two alternating buffers, because a state may take the previous value of another state
       for (int32_t s = 0; s < states; ++s)
         copy(at_register[program.after[s]], after + (2 * s + (k & 1)) * kBlock, count);
       for (int32_t s = 0; s < states; ++s)

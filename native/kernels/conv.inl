@@ -18,7 +18,7 @@ template <typename In> void set_event(FloatEvent& event, uint32_t offset, In val
 
 #if defined(__AVX512F__)
 
-// 16 entries of a row, as many as there are, and the values of their events.
+// Loads up to 16 entries of a row as the values of their events.
 inline __m512i entries_at(const float* row, __mmask16 which, const FloatEvent*) {
   return _mm512_maskz_loadu_epi32(which, row);
 }
@@ -36,14 +36,14 @@ inline __mmask16 non_zero(__m512i entries, const CodeEvent*) {
   return _mm512_test_epi32_mask(entries, entries);
 }
 
-// Sixteen entries at once: those that are not zero are moved together, and laid beside their offsets.
+// Gathers sixteen entries at a time: packs the non-zero ones together, each with its offset.
 template <typename In, typename Event>
 void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Event* events, int32_t* starts) {
   static_assert(sizeof(Event) == 8, "moved as one integer");
   const Event* const kind = nullptr;
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i ahead = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride));
-  // word i of an event is an offset where i is even, and else a value, of the second operand
+  // word i of an event is an offset if i is even, else a value, from the second operand
   const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
   const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
   Event* event = events;
@@ -89,9 +89,9 @@ void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Even
 
 #endif
 
-// Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top; the
-// weights of an event begin at base + its offset. `entries` weights belong to one column of the kernel. A row
-// is one run, where the kernel is not dilated along it, and one for each column of the kernel otherwise.
+// Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top. The
+// weights of an event begin at base + its offset. A column of the kernel has `entries` weights. A row is one
+// run, or one run per kernel column if the kernel is dilated along the row.
 template <bool kDilated, typename Event, typename Body>
 inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows, const ConvShape& s,
                                                     int32_t ox, int64_t entries, Body body) {
@@ -120,8 +120,8 @@ template <int kWidth, typename Total> void store_sums(const Total* total, float*
       y[i] = float(total[i]);
 }
 
-// Sums of kWidth output channels, of which `channels` exist. The width is a constant so that the partial sums
-// stay in registers.
+// Sums kWidth output channels, of which `channels` exist. The width is a constant, so the partial sums stay
+// in registers.
 template <bool kDilated, int kWidth>
 void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, int32_t channels,
                   const ConvShape& s, int32_t ox) {
@@ -195,9 +195,9 @@ void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const Con
   (s.dilation_x != 1 ? event_row_by<true, Event, Weight> : event_row_by<false, Event, Weight>)(rows, w, y, s);
 }
 
-// Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is
-// one, and of kBlocks blocks of channels, of which `channels` exist: an entry that is read once meets the
-// weights of them all.
+// Sums kPixels neighbouring output pixels for kBlocks blocks of channels, of which `channels` exist. Only the
+// field of a single pixel may extend beyond the row. Each entry is read once and multiplied by the weights of
+// all blocks.
 template <bool kDilated, int kPixels, int kBlocks, typename Weight,
           Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t channels, const ConvShape& s,
@@ -209,7 +209,7 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   const int64_t column = int64_t(s.in_channels) * kDenseBlock;
   const int64_t block = int64_t(s.kernel_y) * s.kernel_x * column;
   Floats total[kPixels][kBlocks * kParts] = {};
-  // neighbouring entries of a row, and what meets them
+  // adds neighbouring entries of a row, times their weights
   const auto add = [&](const float* x, const Weight* weights, int64_t entries)
                        __attribute__((always_inline)) {
                          for (int64_t i = 0; i < entries; ++i, weights += kDenseBlock) {
@@ -224,7 +224,7 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
     if (rows[ky] == nullptr)
       continue;
-    if constexpr (!kDilated) { // columns of the kernel read on in both
+    if constexpr (!kDilated) { // kernel columns are contiguous in both
       add(rows[ky] + int64_t(x0 + left) * s.in_channels, w + int64_t(ky * s.kernel_x + left) * column,
           int64_t(right - left) * s.in_channels);
     } else {
@@ -243,7 +243,7 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   }
 }
 
-// The same of all channels: kBlocks blocks at a time, and the last ones one by one.
+// Sums all channels: kBlocks blocks at a time, then the remaining ones one by one.
 template <bool kDilated, int kPixels, int kBlocks, typename Weight,
           Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_channels(const float* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox) {
@@ -259,13 +259,13 @@ void dense_channels(const float* const* rows, const Weight* w, float* y, const C
 
 template <bool kDilated, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_row_of(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
-  // the taps lie between these columns from the first one; those of a negative dilation before it
+  // the columns that the taps span after the first one, or before it if the dilation is negative
   const int64_t reach = int64_t(s.kernel_x - 1) * (kDilated ? s.dilation_x : 1);
   const int64_t before = reach < 0 ? -reach : 0, behind = reach > 0 ? reach : 0;
-  // as many sums as the registers hold beside an entry and its weights
+  // the number of sums that fit in registers along with an entry and its weights
   constexpr int kSums = kFloats == 16 ? 16 : 8 / (kDenseBlock / kFloats);
   for (int32_t ox = 0, count = 1; ox < s.out_width; ox += count, y += int64_t(count) * s.out_channels) {
-    // several pixels, if all of the kernel's columns lie within the row for each
+    // several pixels, if all columns of the kernel are within the row for each
     const auto holds = [&](int32_t pixels) {
       const int64_t x0 = int64_t(ox) * s.stride_x - s.pad_x;
       return ox + pixels <= s.out_width && x0 >= before &&
@@ -295,7 +295,7 @@ void dense_row(const float* const* rows, const float* w, float* y, const ConvSha
 }
 
 void dense_row(const float* const* rows, const int8_t* w, float* y, const ConvShape& s) {
-  if (s.max_weight == 1) // then products are exact
+  if (s.max_weight == 1) // products are then exact
     dense_row_by<int8_t, add_exact_product>(rows, w, y, s);
   else
     dense_row_by<int8_t, add_product>(rows, w, y, s);

@@ -1,4 +1,4 @@
-// Convolution of one output row by tables of what a unit of codes adds; see kernels.h.
+// Convolution of one output row, with tables of the products of a unit of codes; see kernels.h.
 
 namespace {
 
@@ -12,7 +12,7 @@ void gather_units_by(const uint8_t* row, const uint8_t* before, int32_t width, c
   UnitEvent* event = events;
   uint32_t offset = 0;
   const auto difference = [&](int32_t c) { return row[c] - (kChanges ? before[c] : 0); };
-  // Writes the event of the unit that begins at channel c; whether it is one is for the caller to know.
+  // Writes the event of the unit that begins at channel c; returns whether the unit is an event.
   const auto set = [&](int32_t c) {
     const int32_t d0 = difference(c), d1 = kPairs ? difference(c + 1) : 0;
     const int32_t bound = ((d0 < 0 ? -d0 : d0) + (d1 < 0 ? -d1 : d1)) * max_weight;
@@ -23,7 +23,7 @@ void gather_units_by(const uint8_t* row, const uint8_t* before, int32_t width, c
   for (int32_t x = 0; x < width; ++x, row += channels, offset += units * lanes) {
     starts[x] = int32_t(event - events);
 #if defined(__AVX2__)
-    // reads up to 63 bytes beyond the row, which every map of codes has behind it
+    // reads up to 63 bytes beyond the row; every map of codes has this space after it
     for (int32_t first = 0; first < channels; first += 64) {
       uint64_t bits = kChanges ? different(row + first, before + first) : non_zero(row + first);
       if (channels - first < 64)
@@ -45,7 +45,7 @@ void gather_units_by(const uint8_t* row, const uint8_t* before, int32_t width, c
 
 #if defined(__AVX512BW__)
 
-// Pairs of 64 codes at once: their events are made in vectors, and those of live pairs are moved together.
+// Gathers 64 codes at a time: builds the events of pairs in vectors, and packs those of live pairs.
 template <bool kChanges>
 void gather_pairs(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
                   const LookupForm& form, UnitEvent* events, int32_t* starts) {
@@ -62,7 +62,7 @@ void gather_pairs(const uint8_t* row, const uint8_t* before, int32_t width, cons
   for (int32_t x = 0; x < width; ++x, row += s.in_channels) {
     starts[x] = int32_t(event - events);
     for (int32_t first = 0; first < s.in_channels; first += 64) {
-      // reads up to 63 bytes beyond the row, which every map of codes has behind it
+      // reads up to 63 bytes beyond the row; every map of codes has this space after it
       __m512i codes = _mm512_loadu_si512(row + first);
       if (kChanges)
         codes = _mm512_sub_epi8(codes, _mm512_loadu_si512(before + first));
@@ -73,7 +73,7 @@ void gather_pairs(const uint8_t* row, const uint8_t* before, int32_t width, cons
       const __m512i entry = _mm512_slli_epi16(
           _mm512_add_epi16(_mm512_maddubs_epi16(ways, codes), no_difference), kTableEntryBits);
       const __m512i bound = _mm512_maddubs_epi16(_mm512_abs_epi8(codes), max_weight);
-      // the halves of each 128 bits are neighbours: pairs 0..3 and 4..7 of every eight
+      // within each 128 bits of a vector, `low` gets pairs 0..3 of every eight, and `high` gets pairs 4..7
       const __m512i low = _mm512_unpacklo_epi16(entry, bound), high = _mm512_unpackhi_epi16(entry, bound);
       const auto eight = [&](__m128i four, __m128i next) {
         const __m512i words = _mm512_cvtepu32_epi64(_mm256_set_m128i(next, four));
@@ -128,7 +128,7 @@ int64_t live_codes(const uint8_t* row, int64_t count) {
 #if defined(HDLIF_HAS_LOOKUP)
 
 constexpr int32_t kRoom = 127;      // of an int8
-constexpr int32_t kWidenings = 258; // kRoom times that fits an int16
+constexpr int32_t kWidenings = 258; // multiples of kRoom that fit in an int16
 
 struct UnitSum {
   const EventRow<UnitEvent>* rows;
@@ -139,15 +139,15 @@ struct UnitSum {
   bool adds;
 };
 
-// The sums of kVectors vectors of lanes of one output pixel, beyond those that int8 holds.
+// The int16 and int32 sums of one output pixel, for kVectors vectors of lanes.
 template <typename Vector, int kVectors> struct PixelSum {
   using Sums = typename Vector::Bytes[kVectors];
   static constexpr int kLanes = kVectors * Vector::kLanes;
 
-  alignas(64) int16_t wide[kLanes]; // of what was widened since the last total, if anything
+  alignas(64) int16_t wide[kLanes]; // sums widened since the last total, if any
   int32_t widenings;
   int32_t* totals;
-  bool adds; // to the totals, which it sets otherwise
+  bool adds; // to the totals; sets them otherwise
 
   void begin(int32_t* to, bool adds_to_it) {
     widenings = 0;
@@ -167,7 +167,7 @@ template <typename Vector, int kVectors> struct PixelSum {
       Vector::widen_add(sums[v], wide + v * Vector::kLanes);
   }
 
-  // Takes the last sums, if there are any, and writes those of the `channels` that exist.
+  // Adds the last sums, if any, and writes the sums of the `channels` that exist.
   __attribute__((always_inline)) void end(const Sums& sums, bool is_any, float* y, int32_t channels) {
     if (widenings > 0) {
       widen(sums);
@@ -204,7 +204,7 @@ inline __attribute__((always_inline)) void clear(typename Vector::Bytes (&sums)[
     sums[v] = Vector::zero();
 }
 
-// One output pixel.
+// Sums one output pixel.
 template <bool kDilated, typename Vector, int kVectors>
 void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
   typename Vector::Bytes sums[kVectors];
@@ -232,18 +232,18 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
   pixel.end(sums, room < kRoom, y, sum.shape.out_channels - lane);
 }
 
-// A whole row by a kernel of three columns, without stride and dilation: an entry of the input reaches three
-// neighbours in the output, so that its event is read, and its products are loaded, once for all three.
+// Sums a row with a kernel of three columns, without stride and dilation. An input entry contributes to three
+// neighbouring output pixels, so its event and its products are loaded once for all three.
 template <typename Vector, int kVectors>
 void sum_row(const UnitSum& sum, int32_t lane, int32_t* totals, float* y) {
   using Pixel = PixelSum<Vector, kVectors>;
   using Sums = typename Pixel::Sums;
   const ConvShape& s = sum.shape;
-  const int64_t column = int64_t(sum.form.units) * sum.form.lanes; // bytes of the index
+  const int64_t column = int64_t(sum.form.units) * sum.form.lanes; // index bytes per kernel column
   Sums left, middle, right;
   Pixel memory[3], *pixels[3] = {memory, memory + 1, memory + 2};
-  int32_t rooms[3] = {kRoom, kRoom, kRoom}; // the further to the left, the less
-  // sums of pixels outside the row go here, and are never written
+  int32_t rooms[3] = {kRoom, kRoom, kRoom}; // less room further left
+  // sums of pixels outside the row, which are never written to y
   alignas(64) int32_t outside[Pixel::kLanes];
   const auto begin = [&](Pixel* pixel, int32_t ox) {
     const bool is_there = ox >= 0 && ox < s.out_width;
@@ -254,7 +254,7 @@ void sum_row(const UnitSum& sum, int32_t lane, int32_t* totals, float* y) {
   clear<Vector, kVectors>(left);
   clear<Vector, kVectors>(middle);
   clear<Vector, kVectors>(right);
-  // the input's column x meets the kernel's column kx in output pixel x + pad - kx
+  // input column x contributes to output pixel x + pad - kx through kernel column kx
   for (int32_t ox = -2; ox < s.out_width; ++ox) {
     const int32_t x = ox + 2 - s.pad_x;
     int32_t room = rooms[0];
@@ -290,7 +290,7 @@ void sum_row(const UnitSum& sum, int32_t lane, int32_t* totals, float* y) {
     }
     if (ox >= 0)
       pixels[0]->end(left, room < kRoom, y + int64_t(ox) * s.out_channels, s.out_channels - lane);
-    // move each one to the left, and begin a new one
+    // shift the sums to the left, and begin a new pixel
     const int32_t spent = rooms[0] - room;
     Pixel* const done = pixels[0];
     pixels[0] = pixels[1];
@@ -312,7 +312,7 @@ template <int kCount> struct VectorCount {
   static constexpr int value = kCount;
 };
 
-// Blocks of kVectors vectors as long as there are lanes for them, then of half as many; calls
+// Processes blocks of kVectors vectors while enough lanes remain, then blocks of half as many. Calls
 // body(vector, count, lane) with their types.
 template <typename Vector, int kVectors, typename Body>
 int32_t for_blocks(const LookupForm& form, int32_t lane, const Body& body) {
@@ -348,7 +348,7 @@ void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_
               const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
   const UnitSum sum{rows, index, table, form, s, adds};
 #if defined(__AVX512BW__)
-  constexpr int kMost = 8; // vectors of lanes of three pixels that registers hold
+  constexpr int kMost = 8; // vectors of lanes for three pixels that fit in registers
 #else
   constexpr int kMost = 4;
 #endif

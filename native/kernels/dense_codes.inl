@@ -1,4 +1,4 @@
-// Sums of codes and low-bit weights where many codes are not 0: every product, four at a time, in
+// Sums of codes and low-bit weights if many codes are not 0: computes every product, four at a time, in
 // integers.
 
 #if defined(__AVX2__)
@@ -23,15 +23,15 @@ inline Quads repeated(const uint8_t* codes) {
 inline Quads no_quads() {
   return _mm512_setzero_si512();
 }
-// Sums of pairs in int16, two a lane.
+// Sums pairs of products in int16, two per lane.
 struct Pairs {
   static Quads add(Quads sums, Quads codes, Quads weights) {
     return _mm512_add_epi16(sums, _mm512_maddubs_epi16(codes, weights));
   }
   static Quads lanes(Quads sums) { return _mm512_madd_epi16(sums, _mm512_set1_epi16(1)); }
 };
-// Sums in int32; of an instruction that not every machine with AVX-512 has, so that no compiler may choose
-// it.
+// Sums in int32. Some machines with AVX-512 lack this instruction, so it is in assembly and the compiler
+// cannot choose it.
 struct Whole {
   static Quads add(Quads sums, Quads codes, Quads weights) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(codes), "v"(weights));
@@ -63,7 +63,7 @@ struct Pairs {
 
 constexpr int kDenseVectors = 4, kDenseCodeLanes = kDenseVectors * kFloats;
 
-// Some pixels of one output row, and one block of output channels.
+// Sums some pixels of one output row, for one block of output channels.
 template <typename Sums, int kPixels>
 inline __attribute__((always_inline)) void dense_pixels(const uint8_t* const* rows, const int8_t* weights,
                                                         int32_t quads, int32_t ox, float* y, int32_t channels,
@@ -117,7 +117,7 @@ void dense_codes(const uint8_t* const* rows, const int8_t* weights, int32_t quad
   const int64_t block = int64_t(s.kernel_y) * s.kernel_x * quads * kDenseCodeLanes * 4;
   for (int32_t co = 0; co < s.out_channels; co += kDenseCodeLanes, weights += block)
     for (int32_t ox = 0; ox < s.out_width;) {
-      // of about the same size
+      // pieces of about the same size
       const int32_t rest = s.out_width - ox, pieces = (rest + kDensePixels - 1) / kDensePixels,
                     pixels = (rest + pieces - 1) / pieces;
       dense_rest<Sums, kDensePixels>(pixels, rows, weights, quads, ox, y + ox * int64_t(s.out_channels) + co,

@@ -5,8 +5,8 @@
 
 namespace hdlif {
 
-// e^-x for x >= 0; e^-30 above 30 and for NaN. Static, because the files that include it are compiled for
-// different processors.
+// Returns e^-x for x >= 0, and e^-30 for x above 30 or NaN. Static, because the files that include it are
+// compiled for different processors.
 static inline float exponential(float x) {
   const float a = x < 30.0f ? x : 30.0f;
   const float n = __builtin_floorf(a * 1.44269504f + 0.5f);
@@ -15,7 +15,7 @@ static inline float exponential(float x) {
   float p = 1.0f / 720;
   for (float coefficient : coefficients)
     p = p * r + coefficient;
-  // 2^-n by its bits, which makes the product exact: n <= 43
+  // 2^-n from its bits, so the product is exact: n <= 43
   const uint32_t bits = uint32_t(127 - int32_t(n)) << 23;
   float power;
   __builtin_memcpy(&power, &bits, sizeof(power));

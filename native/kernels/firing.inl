@@ -1,14 +1,14 @@
-// Neurons that fire codes, and those over time, one entry at a time or a register of channels; see kernels.h.
+// Neurons that output codes, and neurons over time, for an entry or a register of channels; see kernels.h.
 
 namespace {
 
-// The lanes of `Lanes`, a register of channels or one channel alone; the operations are those of the single
+// Computes a register of channels, or a single channel, as `Lanes`, with the same operations as the separate
 // ops.
 template <bool kOverTime, bool kAffine, bool kAdd, bool kKeeps, bool kLeaks, typename Lanes, typename Load,
           typename Store, typename StoreCodes>
 void fire_lanes(const float* x, uint8_t* y, const Firing& f, int64_t pixels, int32_t channels, int32_t c,
                 Load load, Store store, StoreCodes store_codes) {
-  // less 0, not plus 0, which would make 0 of -0
+  // subtracts 0; adding 0 would turn -0 into 0
   const auto of_row = [&](Row row) { return row.columns > 1 ? load(row.data + c) : row.data[0] - Lanes{}; };
   const Lanes zero{}, largest = zero + f.largest;
   Lanes scale{}, shift{}, leak{};
@@ -19,7 +19,7 @@ void fire_lanes(const float* x, uint8_t* y, const Firing& f, int64_t pixels, int
   if constexpr (kLeaks)
     leak = of_row(f.leak);
   const Lanes threshold = of_row(f.threshold), inverse_step = of_row(f.inverse_step);
-  // copies, which no store can change
+  // local copies, which no store can change
   const float* const addend = f.addend;
   float *const current = f.current, *const potential = f.potential;
   const float offset = f.offset;
@@ -66,7 +66,7 @@ void fire_channels(const float* x, uint8_t* y, const Firing& firing, int64_t pix
         [](uint8_t* to, float value) { *to = uint8_t(int32_t(value)); });
 }
 
-// One instance for each combination of parts, chosen one after the other.
+// Selects the instance for a combination of parts, one part at a time.
 template <bool... kChosen>
 void fire_parts(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels) {
   constexpr int kCount = sizeof...(kChosen);
@@ -90,11 +90,11 @@ void fire_over_time(const float* x, uint8_t* y, const Firing& firing, int64_t st
   fire_parts<true>(x, y, firing, steps, channels);
 }
 
-// A register of channels, or one channel, over all steps.
+// Computes all steps of a register of channels, or of one channel.
 template <typename Lanes, typename Load, typename Store>
 void hd_lif_lanes(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t steps,
                   int32_t channels, int32_t c, Load load, Store store) {
-  // less 0, not plus 0, which would make 0 of -0
+  // subtracts 0; adding 0 would turn -0 into 0
   const auto of_row = [&](Row row) { return row.columns > 1 ? load(row.data + c) : row.data[0] - Lanes{}; };
   const Lanes zero{}, leak_c = of_row(leak), threshold_c = of_row(threshold);
   Lanes before = load(potential + c);

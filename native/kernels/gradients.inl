@@ -32,7 +32,7 @@ void list_places(const uint8_t* pixel, int32_t channels, uint32_t offset, int32_
   for_codes(pixel, channels, [&](int32_t c) { *ends[c]++ = {offset, place}; });
 }
 
-// a * b + c with one rounding.
+// Returns a * b + c with one rounding.
 inline Floats fused(Floats a, Floats b, Floats c) {
 #if defined(__AVX512F__)
   return _mm512_fmadd_ps(a, b, c);
@@ -48,7 +48,7 @@ inline Floats fused(Floats a, Floats b, Floats c) {
 #endif
 }
 
-// Vectors of a block, and taps whose sums, or whose weights beside one sum, stay in registers.
+// Vectors per block, and the numbers of taps whose sums, or whose weights and one sum, stay in registers.
 constexpr int kGradientParts = kGradientBlock / kFloats;
 #if defined(__AVX512F__)
 constexpr int kTapsOfSums = 9, kTapsOfWeights = 9;
@@ -84,7 +84,7 @@ void weight_gradient_of(const FloatEvent* event, const FloatEvent* end, const fl
       set(sums + t * kGradientBlock + v * kFloats, total[t][v]);
 }
 
-// `kBegins`: the sums are 0 so far; `kEnds`: what they add up to is found, and they are not kept.
+// `kBegins`: the sums start at 0. `kEnds`: writes the totals to `found`, and does not store the sums.
 template <int kTaps, bool kBegins, bool kEnds>
 void input_gradient_of(const CodeEvent* event, const CodeEvent* end, const float* map, const int32_t* offsets,
                        const int8_t* weights, float* sums, float* found) {
@@ -124,7 +124,7 @@ template <int kValue> struct Count {
   static constexpr int value = kValue;
 };
 
-// Calls group(Count, first) on groups of kMost taps, and of half as many where fewer are left.
+// Calls group(Count, first) for groups of kMost taps, and of half as many if fewer remain.
 template <int kMost, typename Group> inline void in_groups(int32_t first, int32_t taps, Group group) {
   for (; taps - first >= kMost; first += kMost)
     group(Count<kMost>{}, first);

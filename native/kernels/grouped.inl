@@ -1,19 +1,19 @@
-// Convolution of one output row whose channels are in groups; see kernels.h.
+// Convolution of one output row with groups of channels; see kernels.h.
 
 namespace {
 
-// Which input channels a block of output channels meets: all those of one group; where a group has one
-// channel on either side, each its own; or each those of its group.
+// The input channels of a block of output channels: all channels of one group; one channel each, if groups
+// have one input and one output channel; or the channels of each one's group.
 enum class Meets { kOneGroup, kNeighbours, kGroups };
 
-// Output channels first, ..., first + kWidth - 1 of output pixel ox. The width is a constant so that the sums
-// stay in registers.
+// Sums output channels first, ..., first + kWidth - 1 of output pixel ox. The width is a constant, so the
+// sums stay in registers.
 template <Meets kMeets, int kWidth, typename In, typename Weight, typename Total>
 void sum_grouped(const In* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox,
                  int32_t first) {
   const int32_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
   const int32_t x0 = ox * s.stride_x - s.pad_x;
-  int32_t begin[kWidth]; // where the input channels begin
+  int32_t begin[kWidth]; // first input channel of each output channel
   for (int i = 0; i < kWidth; ++i)
     begin[i] = (first + i) / out * in;
   Total total[kWidth] = {};
@@ -47,8 +47,8 @@ void sum_grouped(const In* const* rows, const Weight* w, float* y, const ConvSha
     y[first + i] = float(total[i]);
 }
 
-// Channels begin, ..., end - 1 in blocks; what is left of the last block is summed with the end of the one
-// before, once more, where there is one.
+// Sums channels begin, ..., end - 1 in blocks. An incomplete last block overlaps the previous one, if any,
+// and sums those channels again.
 template <Meets kMeets, int kWidth, typename In, typename Weight, typename Total>
 void sum_grouped_blocks(const In* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox,
                         int32_t begin, int32_t end) {
@@ -63,7 +63,7 @@ void sum_grouped_blocks(const In* const* rows, const Weight* w, float* y, const 
     sum_grouped<Meets::kOneGroup, 1, In, Weight, Total>(rows, w, y, s, ox, c);
 }
 
-// `Total` is int32 for codes and integer weights: the graph's reader refuses fields that may pass 2^31.
+// `Total` is int32 for codes and integer weights: the graph's reader rejects sums that may exceed 2^31.
 template <typename In, typename Weight, typename Total>
 void grouped_row(const In* const* rows, const Weight* w, float* y, const ConvShape& s) {
   const int32_t out = s.out_channels / s.groups;

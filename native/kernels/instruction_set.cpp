@@ -1,7 +1,7 @@
-// The kernels for one instruction set: this file is compiled once for each, with its flags and its name in
+// The kernels for one instruction set. This file is compiled once for each, with its flags, and its name in
 // HDLIF_INSTRUCTION_SET. Nothing here may be shared with another compilation, or the linker could choose code
-// that a machine cannot run; so everything is in an anonymous namespace, and no function of the standard
-// library is used.
+// that a machine cannot run. Everything is therefore in an anonymous namespace, without functions of the
+// standard library.
 #include "exponential.h"
 #include "kernels.h"
 #include "vectors.h"

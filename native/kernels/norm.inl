@@ -1,5 +1,5 @@
-// Batch norm: the sums that statistics are made of, rows applied, and their gradients; see kernels.h. The
-// square of a float32, and the product of two, are exact in float64.
+// Batch norm: sums for the statistics, the application of rows, and gradients; see kernels.h. The square of a
+// float32, and the product of two, are exact in float64.
 
 namespace {
 

@@ -1,9 +1,9 @@
-// Ops that treat each entry by itself, and seca, which treats each map by itself; see kernels.h.
+// Ops that process each entry separately, and seca, which processes each map separately; see kernels.h.
 
 namespace {
 
-// Calls body(entry of c in a, entry of c in b, index) for every entry. Shared rows are read once, so that the
-// loop over entries has nothing to load but the maps.
+// Calls body(entry of c in a, entry of c in b, index) for every entry. Reads shared rows once, so the loop
+// over entries loads only the maps.
 template <bool kA, bool kB, typename Body>
 void for_rows(Row a, Row b, int64_t pixels, int32_t channels, Body body) {
   const float shared_a = a.data[0], shared_b = b.data[0];
@@ -29,7 +29,7 @@ template <typename Body> void for_entries(Row a, Row b, int64_t pixels, int32_t 
     for_rows<false, false>(a, b, pixels, channels, body);
 }
 
-// The same for an op of one row.
+// The same for an op with one row.
 template <typename Body> void for_entries(Row a, int64_t pixels, int32_t channels, Body body) {
   const float none = 0.0f;
   for_entries(a, {&none, 1}, pixels, channels, [=](float a_c, float, int64_t i) { body(a_c, i); });
@@ -40,7 +40,7 @@ float surplus(float membrane, float threshold) {
   return above > 0.0f ? above : 0.0f;
 }
 
-// As docs/contributing/model_format.md states it: 1 / (1 + e) or e / (1 + e).
+// As defined in docs/contributing/model_format.md: 1 / (1 + e) or e / (1 + e).
 float sigmoid(float x) {
   const float e = exponential(__builtin_fabsf(x));
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
@@ -84,7 +84,7 @@ void quantise(const float* __restrict x, uint8_t* __restrict y, Row inverse_step
   for_entries(inverse_step, pixels, channels, [=](float inverse_step_c, int64_t i) {
     const float positive = x[i] > 0.0f ? x[i] : 0.0f;
     const float scaled = positive * inverse_step_c + offset;
-    // clipped before the cast, which is undefined beyond the range of int; truncation is the floor here
+    // clipped before the cast, which is undefined outside the range of int; truncation is the floor here
     y[i] = uint8_t(int32_t(scaled < largest ? scaled : largest));
   });
 }
@@ -107,7 +107,7 @@ void for_each(float* __restrict out, const float* a, const float* b, const float
     out[i] = body(a[i], b[i], c[i]);
 }
 
-// The same, a register of lanes at a time, and then one by one.
+// The same for registers of lanes, and then for single entries.
 template <typename Body> void for_lanes(float* __restrict out, const float* a, int32_t count, Body body) {
   int32_t i = 0;
   for (; i + kFloats <= count; i += kFloats)
@@ -116,7 +116,7 @@ template <typename Body> void for_lanes(float* __restrict out, const float* a, i
     out[i] = body(a[i]);
 }
 
-// One instruction on a block.
+// Executes one instruction on a block.
 void execute(const Instruction& instruction, const float* const* registers, float* __restrict out,
              int32_t count) {
   const auto in = [&](int i) { return registers[instruction.operands[i]]; };
@@ -153,7 +153,7 @@ void execute(const Instruction& instruction, const float* const* registers, floa
   case Operation::kFloorBelow: {
     const float largest = instruction.value;
     return for_lanes(out, in(0), count, [=](auto a) {
-      const auto whole = floors(a), most = largest - decltype(a){}; // less 0, not plus 0
+      const auto whole = floors(a), most = largest - decltype(a){}; // subtracts 0, which keeps -0
       return whole < most ? whole : most;
     });
   }
@@ -171,7 +171,7 @@ void store_codes(const float* values, uint8_t* codes, int32_t count) {
     codes[i] = uint8_t(int32_t(values[i]));
 }
 
-// Whether a state becomes what another one was: then both are read before either is written.
+// Returns whether a state takes the old value of another one, so both must be read before either is written.
 bool exchanges_states(const EquationStep& step) {
   for (int32_t s = 0; s < step.states; ++s)
     if (step.after[s] >= step.inputs && step.after[s] < step.first_row() && step.after[s] != step.inputs + s)
@@ -185,7 +185,7 @@ void equation(const float* const* inputs, float* const* states, float* const* ke
   const float* at_register[kMaxRegisters];
   const int32_t first_row = step.first_row(), first = step.first();
   const int64_t entries = pixels * channels;
-  // whole pixels at once; or, of a pixel with more channels than a block has, a part of them
+  // complete pixels; or part of a pixel, if it has more channels than a block
   const bool is_part = channels > kBlock;
   const int32_t whole = is_part ? kBlock : kBlock / channels * channels;
   const int32_t longest = entries < whole ? int32_t(entries) : whole;
@@ -212,7 +212,7 @@ void equation(const float* const* inputs, float* const* states, float* const* ke
     if (step.instructions[i].operation == Operation::kConstant)
       fill(first + i, step.instructions[i].value);
   const bool copies_states = exchanges_states(step);
-  // the instruction that computes the result writes it where it belongs
+  // the instruction that computes the result writes it directly to y
   const bool gives_directly = y != nullptr && step.result >= first &&
                               step.instructions[step.result - first].operation != Operation::kConstant;
   int32_t channel = 0;

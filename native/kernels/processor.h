@@ -42,7 +42,7 @@ inline Processor processor() {
   const Registers extended = cpuid(7);
   found.avx2 = has(kept, {1, 2}) && has(extended.b, {3, 5, 8});
 #if defined(__APPLE__)
-  const bool keeps_512 = true; // from the first use on
+  const bool keeps_512 = true; // macOS saves them from the first use on
 #else
   const bool keeps_512 = has(kept, {5, 6, 7});
 #endif

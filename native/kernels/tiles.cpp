@@ -1,5 +1,5 @@
-// Sums of codes by the tiles of AMX; see kernels.h. Compiled with flags of its own, so that nothing here may
-// be shared with another compilation: see instruction_set.cpp.
+// Sums of codes on AMX tiles; see kernels.h. Compiled with its own flags, so nothing here may be shared with
+// another compilation: see instruction_set.cpp.
 #include <immintrin.h>
 
 #include "kernels.h"
@@ -11,7 +11,7 @@ namespace {
 constexpr int kRows = kTileRows, kLanes = kTileLanes, kDepth = kTileDepth;
 constexpr int kTileBytes = kRows * kDepth;
 
-// A tile of weights -1, 0 and 1, four per byte.
+// Unpacks a tile of weights -1, 0 and 1, four per byte.
 inline __attribute__((always_inline)) void unpack(const uint8_t* packed, int8_t* tile) {
   const __m512i low_pair =
       _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 0, -1, 0, 1, 0, -1, 0, 1, 0, -1, 0, 1, 0, -1));

@@ -1,4 +1,4 @@
-// A thread's tiles, for each of the files that use them.
+// The tiles of a thread, included by each file that uses them.
 #pragma once
 
 #include <immintrin.h>
@@ -14,8 +14,8 @@ struct alignas(64) Configuration {
   uint8_t rows[16] = {};
 };
 
-// Eight tiles of 16 rows of 64 bytes while it exists. A thread's tiles may be configured by somebody else,
-// who finds them so afterwards.
+// Configures eight tiles of 16 rows of 64 bytes while it exists, and then restores any previous configuration
+// of the thread's tiles.
 class Tiles {
 public:
   Tiles() {

@@ -1,8 +1,8 @@
-// Vectors: the one place that names instructions.
+// Vectors: the only file that names instructions.
 //
 // For the look-up kernel, a vector of bytes has kLanes int8 lanes. `table` repeats 16 products in every 16
-// lanes; `lookup` takes, for each lane, the product that its index (0..15) names; `widen_add` adds the lanes
-// to kLanes int16 totals.
+// lanes; `lookup` returns, for each lane, the product at its index (0..15); `widen_add` adds the lanes to
+// kLanes int16 totals.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +52,7 @@ inline void set(float* to, Floats values) {
   *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
-// The sum of the lanes: adds halves to each other until one lane remains.
+// Returns the sum of the lanes: adds halves to each other until one lane remains.
 inline float sum_of_halves(Floats values) {
 #if defined(__AVX2__)
 #if defined(__AVX512F__)
@@ -71,7 +71,7 @@ inline float sum_of_halves(Floats values) {
 #endif
 }
 
-// As many float64 as a register has float32; and sums side by side, the same number on every instruction set.
+// As many float64 as a register has float32, and the number of parallel sums, equal on every instruction set.
 typedef double Doubles __attribute__((vector_size(8 * kFloats)));
 typedef double DoublesInMemory __attribute__((vector_size(8 * kFloats), aligned(8), may_alias));
 constexpr int kSumLanes = 16, kSumParts = kSumLanes / kFloats;
@@ -83,7 +83,7 @@ inline void set(double* to, Doubles values) {
   *reinterpret_cast<DoublesInMemory*>(to) = values;
 }
 
-// The largest whole number that is not above each; compilers leave loops with it as they are.
+// Returns the largest whole number not above each; compilers leave loops that call it unchanged.
 inline Floats floors(Floats values) {
 #if defined(__AVX512F__)
   return _mm512_roundscale_ps(values, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -118,7 +118,7 @@ inline void set_codes(uint8_t* to, Integers values) {
 #endif
 }
 
-// 1 where a bit is set, else 0, from the lowest bit on; and the bits of those that are not 0.
+// Returns 1 for each set bit, else 0, from the lowest bit on; and the bits of numbers that are not 0.
 inline Floats truths(uint32_t bits) {
   Integers lanes;
   for (int i = 0; i < kFloats; ++i)
@@ -156,7 +156,7 @@ inline Floats multiply_add(Floats total, float x, Floats weight) {
 #endif
 }
 
-// Where x * weight is exact one rounding, of the sum, is all there is either way.
+// If x * weight is exact, either way rounds only once, at the sum.
 inline Floats add_exact_product(Floats total, float x, Floats weight) {
   return multiply_add(total, x, weight);
 }
@@ -208,7 +208,7 @@ struct Vector32 {
   }
 };
 
-// The bits of those of 64 codes that are not zero, or not as before.
+// Returns the bits of those of 64 codes that are not zero, or that differ from before.
 inline uint64_t non_zero(const uint8_t* codes) {
   const __m256i* from = reinterpret_cast<const __m256i*>(codes);
   const __m256i zero = _mm256_setzero_si256();

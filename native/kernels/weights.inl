@@ -1,8 +1,8 @@
-// Latent weights to those of 1.5 bits; see kernels.h.
+// Quantises latent weights to 1.5 bits; see kernels.h.
 
 namespace {
 
-// |w|, at most 1; what is no number stays none.
+// Returns |w|, at most 1; NaN stays NaN.
 inline Floats magnitudes(Floats w) {
   const Floats zero{}, one = zero + 1.0f, magnitude = Floats(Integers(w) & 0x7fffffff);
   return magnitude > one ? one : magnitude;
@@ -14,7 +14,7 @@ void sum_magnitudes(const float* weights, int64_t count, float threshold, double
   Integers below[kSumParts] = {};
   const auto add = [&](int part, Floats w) __attribute__((always_inline)) {
     const Floats magnitude = magnitudes(w);
-    const Integers is_below = magnitude <= bound; // of what is no number, false: it spoils the sum
+    const Integers is_below = magnitude <= bound; // false for NaN, which makes the sum NaN
     below[part] += is_below;
     sums[part] += __builtin_convertvector(is_below ? Floats{} : magnitude, Doubles);
   };
@@ -37,13 +37,13 @@ void sum_magnitudes(const float* weights, int64_t count, float threshold, double
       total += sums[part][lane];
       all_below -= below[part][lane];
     }
-  // zeros behind the last weight are below any threshold but a negative one
+  // padding zeros are counted as below any threshold except a negative one
   const int64_t padding = whole < count && threshold >= 0 ? kSumLanes - (count - whole) : 0;
   *sum = total;
   *kept = count - (all_below - padding);
 }
 
-// The largest of the lanes; 0 where none is above it.
+// Returns the largest lane, or 0 if none is above 0.
 inline float largest_of(Floats values) {
   float found = 0;
   for (int lane = 0; lane < kFloats; ++lane)
@@ -58,7 +58,7 @@ float write_signs(const float* weights, int8_t* to, int64_t count) {
   const auto sign = [&](Floats w, uint8_t* into) __attribute__((always_inline)) {
     const Floats magnitude = Floats(Integers(w) & 0x7fffffff);
     largest = magnitude > largest ? magnitude : largest;
-    set_codes(into, (w < zero) - (w > zero)); // a truth is -1
+    set_codes(into, (w < zero) - (w > zero)); // true is -1
   };
   for (; i + kFloats <= count; i += kFloats)
     sign(at(weights + i), reinterpret_cast<uint8_t*>(to + i));

@@ -1,6 +1,6 @@
-// Winograd's F(4x4, 3x3), a tile of 6x6 pixels and a kernel, as
-// 36 numbers each, multiply number by number to those of 4x4 pixels; see training/winograd.h. A panel is as
-// many columns as a row of sums has in registers.
+// Winograd's F(4x4, 3x3). A tile of 6x6 pixels and a kernel become 36 numbers each. Their products, number by
+// number, give 4x4 pixels; see training/winograd.h. The columns of a panel fill the registers of a row of
+// sums.
 
 namespace {
 
@@ -15,18 +15,18 @@ constexpr int kWinogradRows = 4;
 
 constexpr int kTile = kWinogradTile, kAround = kTile + 2, kNumbers = kAround * kAround;
 
-// The points 0, a, -a, b, -b and infinity; of these the roundings are small (Barabasz et al., arXiv
-// 1803.10986, compare some). What divides the rows of G.
+// The points 0, a, -a, b, -b and infinity, chosen for small rounding errors (Barabasz et al., arXiv
+// 1803.10986, compare some), and the factors of the rows of G.
 constexpr float kA = 0.75f, kB = 1.5f, kA2 = kA * kA, kB2 = kB * kB, kA3 = kA * kA2, kB3 = kB * kB2;
 constexpr float kOf0 = 1 / (kA2 * kB2), kOfA = 1 / (2 * kA2 * (kA2 - kB2)),
                 kOfB = 1 / (2 * kB2 * (kB2 - kA2));
 
-// x * a + y.
+// Returns x * a + y.
 inline Floats scaled(float x, Floats a, Floats y) {
   return multiply_add(y, x, a);
 }
 
-// B^T d of one column, or one row.
+// Computes B^T d of one column, or one row.
 inline void spread(const Floats* d, int step, Floats* to) {
   const Floats d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
   const Floats even_a = scaled(-kB2, d2, d4), odd_a = kA * scaled(-kB2, d1, d3);
@@ -39,7 +39,7 @@ inline void spread(const Floats* d, int step, Floats* to) {
   to[5 * step] = scaled(kA2 * kB2, d1, scaled(-(kA2 + kB2), d3, d[5 * step]));
 }
 
-// A d.
+// Computes A d.
 inline void spread_sums(const Floats* d, int step, Floats* to, int to_step) {
   const Floats d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
   const Floats even_a = scaled(kA2, d2, d0), odd_a = scaled(kA3, d3, kA * d1);
@@ -52,7 +52,7 @@ inline void spread_sums(const Floats* d, int step, Floats* to, int to_step) {
   to[5 * to_step] = d3;
 }
 
-// A^T m.
+// Computes A^T m.
 inline void collect(const Floats* m, int step, Floats* to, int to_step) {
   const Floats m1 = m[step], m2 = m[2 * step], m3 = m[3 * step], m4 = m[4 * step];
   const Floats even_a = m1 + m2, odd_a = m1 - m2, even_b = m3 + m4, odd_b = m3 - m4;
@@ -62,7 +62,7 @@ inline void collect(const Floats* m, int step, Floats* to, int to_step) {
   to[3 * to_step] = scaled(kA3, odd_a, scaled(kB3, odd_b, m[5 * step]));
 }
 
-// G g.
+// Computes G g.
 inline void spread_kernel(const Floats* g, int step, Floats* to, int to_step) {
   const Floats g0 = g[0], g1 = g[step], g2 = g[2 * step];
   const Floats even_a = kOfA * scaled(kA2, g2, g0), odd_a = (kOfA * kA) * g1;
@@ -75,7 +75,7 @@ inline void spread_kernel(const Floats* g, int step, Floats* to, int to_step) {
   to[5 * to_step] = g2;
 }
 
-// G^T s.
+// Computes G^T s.
 inline void collect_kernel(const Floats* s, int step, Floats* to, int to_step) {
   const Floats s1 = s[step], s2 = s[2 * step], s3 = s[3 * step], s4 = s[4 * step];
   const Floats even_a = kOfA * (s1 + s2), even_b = kOfB * (s3 + s4);
@@ -173,7 +173,7 @@ void winograd_collect_kernels(const float* sums, int64_t plane, float* taps) {
   }
 }
 
-// c = a b, or c += a b; a [rows][count], b [count][kWinogradPanel].
+// Computes c = a b, or c += a b; a [rows][count], b [count][kWinogradPanel].
 template <int kRows>
 __attribute__((always_inline)) inline void multiply_rows(const float* a, int64_t a_row, int64_t a_step,
                                                          const float* b, int64_t b_row, int64_t count,

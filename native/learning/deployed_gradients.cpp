@@ -12,7 +12,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// A node whose gradient flows back.
+// A node during the backward pass.
 struct Back {
   StepGradients& step;
   const Node& node;
@@ -28,7 +28,7 @@ struct Back {
   float* row_sums(size_t which) const { return which < sums.rows.size() ? sums.rows[which] : nullptr; }
 };
 
-// Calls body(output pixel, input pixel) for each output whose entry at tap (ky, kx) lies on the map.
+// Calls body(output pixel, input pixel) for each output whose input at tap (ky, kx) is on the map.
 template <typename Body> void for_places(const Back& f, int32_t ky, int32_t kx, const Body& body) {
   const Window& w = f.node.window;
   for (int32_t oy = 0; oy < f.out.height; ++oy) {
@@ -57,7 +57,7 @@ void add_scaled(float a, const float* __restrict x, int64_t count, float* __rest
     y[i] += a * x[i];
 }
 
-// The weights of an output channel as floats, [tap][co][ci in its group].
+// Returns the weights of a node as floats, [tap][co][ci in its group].
 Floats weights_by_output(const Node& node, int64_t taps, int64_t group_in, int64_t out) {
   Floats found(static_cast<size_t>(taps * group_in * out));
   for (int64_t i = 0; i < taps * group_in; ++i)
@@ -69,8 +69,8 @@ Floats weights_by_output(const Node& node, int64_t taps, int64_t group_in, int64
   return found;
 }
 
-// dx = the sum over (ky, kx, co) of weight * g; dweight = that of g * x over the map, row by row; both from
-// +0, so that products with 0 may be left out. Channels lie side by side within.
+// dx = the sum over (ky, kx, co) of weight * g; dweight = the sum over the map, row by row, of g * x. Both
+// start at +0, so products with 0 may be skipped. Channels are innermost.
 void of_layer(const Back& f) {
   const Window& w = f.node.window;
   const int64_t in = f.in.channels, out = f.out.channels, groups = f.node.groups;
@@ -97,7 +97,7 @@ void of_layer(const Back& f) {
       for (int64_t ci = 0; f.sums.weight != nullptr && ci < in; ++ci) {
         const int64_t first = ci / group_in * group_out;
         float* const sums = f.sums.weight + (tap * group_in + ci % group_in) * out + first;
-        // The product of a single pixel is its total.
+        // The product of a single pixel is the total.
         const bool is_total = f.out.pixels() == 1;
         float* const to = is_total ? sums : total.data();
         if (!is_total)
@@ -117,13 +117,13 @@ void of_layer(const Back& f) {
     f.give(0, std::move(given));
 }
 
-// The row of the step: an entry for a channel.
+// Returns the entry of a channel in the row of the step.
 float entry(const Rows& rows, int64_t t, int64_t channel) {
   return rows.at(t)[rows.columns == 1 ? 0 : channel];
 }
 
-// Sums what body(index) gives for the entries of each channel, or of all where there is one column, row by
-// row from the first on, and adds the sums of one sample after the other.
+// Sums body(index) over the entries of each channel, or over all entries if there is one column, from the
+// first row on. Adds the sums of one sample after another.
 template <typename Body> void add_rows(const Back& f, float* sums, int32_t columns, const Body& body) {
   if (sums == nullptr)
     return;
@@ -155,7 +155,7 @@ void of_affine(const Back& f) {
   give_scaled(f, scale);
 }
 
-// Every neuron by itself, and its gradients with respect to the rows kept until they are summed.
+// Computes each neuron separately, and keeps its gradients with respect to the rows until they are summed.
 void of_program(const Back& f, const std::vector<const float*>& states) {
   const Equation& equation = *f.node.equation;
   const int64_t pixels = f.out.pixels(), channels = f.out.channels, size = int64_t(f.g.size());
@@ -197,7 +197,7 @@ void of_program(const Back& f, const std::vector<const float*>& states) {
   f.give(0, std::move(back));
 }
 
-// Each input gets the channels of its own.
+// Splits the gradient into the channels of each input.
 void of_concat(const Back& f) {
   const int64_t first = f.in.size(), whole = f.out.size();
   for (int input = 0; input < 2; ++input) {
@@ -217,7 +217,7 @@ void of_slice(const Back& f) {
   f.give(0, std::move(back));
 }
 
-// The gradients of an entry's copies, row by row.
+// Adds the gradients of an entry's copies, row by row.
 void of_upsample(const Back& f) {
   const int64_t down = f.node.window.kernel_y, across = f.node.window.kernel_x, width = f.in.width;
   Floats back(f.x.size());
@@ -240,7 +240,7 @@ void of_global_sum_pool(const Back& f) {
   f.give(0, std::move(back));
 }
 
-// Of the windows that contain an entry, by (ky, kx): all, or those whose first maximum it is.
+// Adds the gradients of an entry's windows, by (ky, kx); for a maximum, of those where it is the first one.
 void of_pool(const Back& f, bool is_max) {
   const Window& w = f.node.window;
   const Floats& y = f.step.values[size_t(&f.node - f.step.graph.nodes.data()) + 1];
@@ -286,7 +286,7 @@ void backward(StepGradients& step, int32_t n, const TensorSums& sums) {
   case Op::kAffine:
     return of_affine(f);
   case Op::kQuantise:
-    return give_scaled(f, node.rows[0]); // straight through, times the inverse step
+    return give_scaled(f, node.rows[0]); // straight-through, times the inverse step
   case Op::kProgram: {
     std::vector<const float*> states;
     for (size_t i = 0; i < graph.stateful.size(); ++i)

@@ -13,18 +13,18 @@ namespace hdlif {
 struct StepGradients {
   const Graph& graph;
   int64_t batch, t;
-  std::vector<std::vector<float>> values;     // of each value of the graph
-  std::vector<std::vector<float>> potentials; // before the step, of graph.stateful, [batch][H][W][C]
-  std::vector<std::vector<float>> gradients;  // of each value; empty until a gradient is added
-  const std::vector<bool>& wanted;            // of each value: whether its gradient is needed
-  std::vector<std::vector<float>>& weights;   // of nodes, [tap][co][ci in its group]; empty until wanted
+  std::vector<std::vector<float>> values;     // for each value of the graph
+  std::vector<std::vector<float>> potentials; // before the step, for graph.stateful, [batch][H][W][C]
+  std::vector<std::vector<float>> gradients;  // for each value; empty until a gradient is added
+  const std::vector<bool>& wanted;            // for each value: whether its gradient is needed
+  std::vector<std::vector<float>>& weights;   // for each node, [tap][co][ci in its group]; empty until needed
 
   // Adds `amount`, [batch][C][H][W], to the gradient of a value, or sets it if there is none.
   void give(int32_t value, std::vector<float> amount);
 };
 
-// Where the gradients of a node's tensors are summed: [ky][kx][ci][co] of weights, the current step's
-// row of others; null if not needed.
+// Sums of the gradients of a node's tensors: [ky][kx][ci][co] for weights, the current step's row for others;
+// null if not needed.
 struct TensorSums {
   float* weight = nullptr;
   std::vector<float*> rows;

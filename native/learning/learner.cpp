@@ -13,7 +13,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// Softmax less 1 at the target: the gradient of the cross-entropy of one sample's logits.
+// Computes the gradient of one sample's cross-entropy with respect to its logits: softmax - 1 at the target.
 void gradient_of_loss(const float* logits, int64_t classes, int64_t target, float* gradient) {
   const float most = *std::max_element(logits, logits + classes);
   for (int64_t k = 0; k < classes; ++k)
@@ -159,7 +159,7 @@ bool Learner::update() {
   return true;
 }
 
-// The new values of a tensor, or of its latents.
+// Returns the new values of a tensor, or of its latents.
 Floats Learner::moved(const Part& part, const Floats& velocities) const {
   Floats found(velocities.size());
   if (part.latents.empty()) {
@@ -185,13 +185,13 @@ Floats Learner::moved(const Part& part, const Floats& velocities) const {
   return found;
 }
 
-// Bits behind the point of a latent, so that its range fits an int16.
+// Returns the number of fraction bits of a latent, chosen so that its range fits in an int16.
 int Learner::fraction(const Part& part) const {
   const int32_t most = largest(part);
   return most == 1 ? 13 : most == 7 ? 11 : 8;
 }
 
-// A latent rounded to the nearest code, halves upwards.
+// Returns a latent rounded to the nearest code; halves round up.
 float Learner::code(const Part& part, int32_t latent) const {
   if (part.place.is_binary)
     return latent >= 0 ? 1.0f : -1.0f;

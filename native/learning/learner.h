@@ -41,18 +41,18 @@ public:
   // Updates the weights with the mean gradient; returns false, without a change, if one would not be finite.
   bool update();
 
-  // A tensor, its latents (as numbers) or its velocities, in the order of its file.
+  // Copies a tensor, its latents (as numbers) or its velocities, in the order of its file.
   void read(int64_t which, float* values, float* latents, float* velocities) const;
   void write(int64_t which, const float* values, const float* latents, const float* velocities);
 
 private:
-  // All in the order of the file, except the sums, which are in the order of the node.
+  // Everything is in the order of the file, except the sums, which are in the order of the node.
   struct Part {
     Trained place;
     int64_t size = 0;
     std::vector<float> sums, velocities, units;
     std::vector<int16_t> latents;
-    std::vector<int64_t> order; // of weights: for each entry in the file's order, its place in the node
+    std::vector<int64_t> order; // for weights: the place in the node of each entry in the file
   };
 
   float value(const Part& part, int64_t at) const;
@@ -65,8 +65,8 @@ private:
 
   Graph graph_;
   std::vector<Part> parts_;
-  std::vector<bool> wanted_;                // of each value
-  std::vector<std::vector<float>> weights_; // as `StepGradients` has them, until the next update
+  std::vector<bool> wanted_;                // for each value
+  std::vector<std::vector<float>> weights_; // as in `StepGradients`, until the next update
   const LearningRate rate_;
   const int threads_;
   const Kernels& kernels_;

@@ -1,4 +1,4 @@
-// A network that goes on learning, for Python. hdlif.runtime.learning has checked the arrays.
+// Python bindings of a network that continues to learn. hdlif.runtime.learning has checked the arrays.
 #include <mutex>
 #include <optional>
 #include <string>
@@ -24,15 +24,15 @@ namespace {
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Classes = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Place = std::tuple<int32_t, int32_t, bool>; // node; row, or -1 of weights; whether these are binary
-using Rate = std::tuple<double, double, double>;  // of floats, of latents, momentum
+using Place = std::tuple<int32_t, int32_t, bool>; // node; row, or -1 for weights; whether these are binary
+using Rate = std::tuple<double, double, double>;  // rates of floats and of latents, momentum
 
 void require(bool holds, const char* message) {
   if (!holds)
     throw nb::value_error(message);
 }
 
-// Threads of Python wait for one another.
+// A learner that several Python threads use one after another.
 struct Shared {
   Learner learner;
   std::mutex mutex;
@@ -55,7 +55,7 @@ void make(Shared* shared, nb::bytes content, const std::vector<Place>& places,
              {float(floats), float(latents), float(momentum)}, threads, kernels_by_name(instructions));
 }
 
-// Steps from t on, one for each entry of `learns`: whether it learns from the targets.
+// Runs the steps from t on. Each entry of `learns` states whether that step is trained on the targets.
 void run(Shared& shared, const Floats& x, int64_t t, const std::vector<bool>& learns,
          const std::vector<OutFloats>& potentials, const std::optional<Classes>& targets,
          const OutFloats& logits) {
@@ -85,8 +85,8 @@ void run(Shared& shared, const Floats& x, int64_t t, const std::vector<bool>& le
                         watch);
 }
 
-// Calls `read` or `write` of a learner with arrays of the values, latents and velocities of a tensor; those
-// that it does not have are empty.
+// Calls `read` or `write` of a learner with arrays of the values, latents and velocities of a tensor; absent
+// ones are empty.
 template <auto kCall, typename Array>
 void exchange(Shared& shared, int64_t which, const Array& values, const Array& latents,
               const Array& velocities) {

@@ -32,7 +32,7 @@ void run(const Instruction& one, int32_t which, Registers& r) {
     return set([=](int64_t i) { return a[i] >= b[i] ? 1.0f : 0.0f; });
   case Operation::kStep:
     return set([=](int64_t i) { return a[i] >= 0 ? 1.0f : 0.0f; });
-  default: // kSelect: a file has no other
+  default: // kSelect: files contain no other operation
     return set([=](int64_t i) { return a[i] != 0 ? b[i] : c[i]; });
   }
 }
@@ -65,7 +65,7 @@ void run_back(const Instruction& one, int32_t which, Registers& r) {
   case Operation::kSelect:
     r.add(second, [=](int64_t i) { return a[i] != 0 ? g[i] : 0.0f; });
     return r.add(third, [=](int64_t i) { return a[i] != 0 ? 0.0f : g[i]; });
-  default: // constants, and what has the derivative 0
+  default: // constants, and operations with derivative 0
     return;
   }
 }

@@ -14,8 +14,8 @@ void read(NodeReader& n, const Value& x, Value& y) {
   y.constant = x.constant && a.constant;
 }
 
-// y[p][c] = x[p][c] where the gate of its group at its pixel is above 0, which a NaN is not. Gates that are
-// the same at every pixel are read again at each.
+// y[p][c] = x[p][c] if the gate of its group at its pixel is above 0 (NaN is not), else 0. Gates shared by
+// all pixels are read again at each pixel.
 template <typename X, typename A>
 void gate_row(const X* x, const A* a, X* y, int64_t pixels, int64_t groups, int64_t per_group,
               int64_t next_gates) {

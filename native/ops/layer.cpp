@@ -8,17 +8,17 @@
 namespace hdlif {
 namespace {
 
-// The maximum number of events of a pixel.
+// Returns the maximum number of events of a pixel.
 int64_t entries_of_pixel(const Layer& layer, const Taps* taps) {
   const int64_t entries = layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels;
   return taps != nullptr ? entries / taps->count : entries;
 }
 
-// Where a thread keeps the events of the input rows under the kernel: for each step, as many rows as the
-// kernel has, each with a start for each pixel, and the list of rows that a kernel is given. In time, of a
-// row of all frames, or of the frames under the taps.
+// The memory for the events of the input rows under the kernel. Each step has as many rows as the kernel,
+// each row has a start per pixel, and a list contains the rows passed to a kernel. In time, it holds one row
+// of all frames, or the frames under the taps.
 struct EventRoom {
-  int64_t events_per_row, starts_per_row, rows; // rows of all steps
+  int64_t events_per_row, starts_per_row, rows; // total of all steps
 
   EventRoom(const Layer& layer, const Taps* taps, int64_t steps) {
     const int64_t frames = taps == nullptr ? 0 : std::max<int64_t>(steps + taps->reach(), taps->count);
@@ -28,7 +28,7 @@ struct EventRoom {
     rows = taps == nullptr ? layer.rows() * steps : 1;
   }
 
-  // Whether the layer reads input rows directly, without events.
+  // Returns whether the layer reads input rows directly, without events.
   static bool reads_rows(const Layer& layer) {
     return layer.sum == Sum::kDense || layer.sum == Sum::kGrouped;
   }
@@ -43,11 +43,11 @@ struct EventRoom {
   }
 };
 
-// The layer that steps of one pixel are for a kernel: a row of frames, in which taps go back; a single step
-// the frames under the taps, each a row of one pixel, so that no frame between them is looked at.
+// The layer as a kernel computes steps of one pixel: on a row of frames, with taps that go back; or, for a
+// single step, on the frames under the taps, each a row of one pixel, so that no frame between them is read.
 struct InTime {
   bool are_rows;
-  int64_t first; // of the row's frames, counted from that of the first step
+  int64_t first; // first frame of the row, relative to the frame of the first step
   ConvShape shape;
   LookupForm form;
 
@@ -55,7 +55,7 @@ struct InTime {
       : are_rows(steps == 1), first(are_rows ? 0 : -taps.reach()), shape(layer.shape), form(layer.form) {
     shape.in_channels = layer.shape.in_channels / taps.count;
     shape.stride_y = shape.stride_x =
-        1; // the stride of a map of one pixel has no effect, and all steps are computed
+        1; // all steps are computed, and the stride of a map of one pixel has no effect
     if (form.per_unit > 0)
       form.units = shape.in_channels / form.per_unit;
     if (are_rows) {
@@ -147,20 +147,20 @@ public:
     }
   }
 
-  // Whether tiles are faster for these rows, which is decided once for all of them.
+  // Returns whether tiles are faster for these rows; decided once for all of them.
   bool uses_tiles() {
     if (c_.is_chosen)
       return c_.tiles.has_value();
     c_.is_chosen = true;
     const int64_t steps = c_.plan.leading(c_.stage.root + 1, c_.chunk), rows = c_.end - c_.row;
     c_.tiles.emplace(shape_, layer_.tiles, steps);
-    // a group is computed without a look at the watch, block by block; other kernels look between pixels
+    // the watch is checked between the blocks of a group; other kernels check it between pixels
     constexpr double kLongest = double(int64_t(1) << 33);
     if (c_.plan.work[c_.stage.root].row * double(steps * c_.tiles->most_rows()) > kLongest)
       c_.tiles.reset();
     if (!c_.tiles || layer_.sum != Sum::kUnits)
       return c_.tiles.has_value();
-    // measured, for 64 sums that are looked up at once and for an entry of the output
+    // measured: the costs of looking up 64 sums, and of an output entry
     constexpr double kLookup = 1.1, kEntry = 1.2;
     const double entries = double(rows * steps * shape_.out_width) * shape_.out_channels;
     const double spare = c_.tiles->cycles(rows) - entries * kEntry;
@@ -173,8 +173,8 @@ public:
     return c_.tiles.has_value();
   }
 
-  // Those of the images of these rows, scaled to the rows; of a step after the first those that changed,
-  // where they are fewer. About kLookedAt codes of evenly spread rows stand for all.
+  // Estimates the codes to look up in the images of these rows, scaled to the rows. After the first step,
+  // counts only changed codes if these are fewer. Samples about kLookedAt codes in evenly spaced rows.
   double codes_to_look_up(int64_t rows, int64_t steps) const {
     constexpr int64_t kLookedAt = 1 << 13;
     const int64_t first = c_.row / shape_.out_height, last = (c_.end - 1) / shape_.out_height + 1;
@@ -192,12 +192,12 @@ public:
     return double(live) * double(rows * steps * shape_.in_height) / double(shape_.out_height * seen);
   }
 
-  // All steps of a group of rows at its first row and step; later ones find their sums.
+  // Computes all steps of a group of rows at its first row and step; later calls only look up the sums.
   void sum_tiles() {
     const int32_t value = c_.stage.root + 1;
     const int64_t steps = c_.plan.leading(value, c_.chunk);
     const int64_t row = int64_t(shape_.out_width) * shape_.out_channels;
-    const bool is_kept = c_.workspace.placement.slot[value] >= 0; // where they stay
+    const bool is_kept = c_.workspace.placement.slot[value] >= 0; // the sums are written to a slot
     uint8_t* memory = c_.memory.tiles.data();
     float* sums = c_.tiles->sums(memory);
     if (c_.row >= c_.tiles_end) {
@@ -221,7 +221,7 @@ public:
           reinterpret_cast<uint8_t*>(sums + ((c_.row - c_.tiles_first) * steps + c_.step) * row);
   }
 
-  // Finds the events of the rows under the kernel, and calls sum(rows, first, part, y): see in_pixel_parts.
+  // Finds the events of the rows under the kernel, and calls sum(rows, first, part, y); see in_pixel_parts.
   template <typename In, typename Event, typename Gather, typename Kernel>
   void sum_events(const Gather& gather, const Kernel& sum) {
     float* y = floats(c_.output_row(c_.stage.root + 1));
@@ -252,8 +252,8 @@ public:
     });
   }
 
-  // Whether this step's sums are those of the step before and what its changes add: where codes change less
-  // often than they are not zero. The totals are integers, so that both ways give the same.
+  // Returns whether to add changes to the sums of the previous step: if fewer codes changed than are not
+  // zero. The totals are integers, so both ways give the same result.
   bool adds_changes() {
     if (taps_ != nullptr || c_.step == 0 || c_.plan.leading(c_.input_of_root(), c_.chunk) == 1)
       return false;
@@ -268,7 +268,7 @@ public:
     return c_.memory.adds_changes[c_.step];
   }
 
-  // The events of the rows under the kernel: those that the row before did not have are gathered now.
+  // Returns the events of the rows under the kernel; gathers those that the previous row did not have.
   template <typename In, typename Event, typename Gather>
   const EventRow<Event>* gathered(const Gather& gather) {
     static_assert(sizeof(Event) == sizeof(UnitEvent) &&
@@ -282,7 +282,7 @@ public:
     const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = bottom_of_field(s);
     const int32_t known = c_.is_gathered ? std::max(top, bottom_before(s)) : top;
     const auto place_of = [&](int32_t iy) { return c_.step * ring + iy % ring; };
-    // also those between the taps of a dilated kernel: the taps of rows below meet them
+    // includes rows between the taps of a dilated kernel, which output rows below read
     for (int32_t iy = known; iy < bottom && !c_.stops; ++iy) {
       const int64_t place = place_of(iy);
       gather(reinterpret_cast<const In*>(c_.in_slot(c_.input_of_root(), c_.image_of_root(), iy)),
@@ -300,13 +300,13 @@ public:
     return list;
   }
 
-  // In time: the row of frames or, for a single step, the frame under a tap.
+  // In time: returns the row of frames or, for a single step, the frame under a tap.
   template <typename In> const In* frame(int32_t tap) const {
     const int64_t at = in_time_->first - int64_t(tap) * taps_->dilation;
     return reinterpret_cast<const In*>(c_.in_slot(taps_->source, 0, 0) + at * c_.frame_bytes(taps_->source));
   }
 
-  // Their events: of a row all, of frames each.
+  // In time: returns the events of the row of frames or, for a single step, of each frame.
   template <typename In, typename Event, typename Gather>
   const EventRow<Event>* gathered_in_time(const Gather& gather) {
     const EventRoom room(layer_, taps_, c_.chunk.steps);
@@ -330,7 +330,7 @@ public:
     return std::min(top_of_field(s) + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }
 
-  // The end of the receptive field of the output row above.
+  // Returns the end of the receptive field of the output row above.
   int32_t bottom_before(const ConvShape& s) const {
     return std::min(top_of_field(s) - s.stride_y + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }
@@ -339,7 +339,7 @@ public:
   const Layer& layer_;
   const ConvShape& shape_;
   const LookupForm& form_;
-  const Taps* taps_ = nullptr; // in time
+  const Taps* taps_ = nullptr; // null unless in time
   const InTime* in_time_ = nullptr;
 };
 

@@ -75,7 +75,7 @@ struct OpForm {
   // For elementwise ops: writes the op as operations on registers, given the registers of its inputs, and
   // returns the register of its output.
   int32_t (*compose)(const Node& node, const Value& out, const int32_t* inputs, Composer& composer) = nullptr;
-  // Bytes that a thread needs in addition to rows of values.
+  // Returns the bytes that a thread needs in addition to rows of values.
   int64_t (*scratch)(const Node& node, const Value& out) = nullptr;
 };
 
@@ -85,13 +85,13 @@ HDLIF_OPS(HDLIF_DECLARE)
 
 const OpForm& form_of(Op op);
 
-// A row of the delayed value, as output codes.
+// Converts a row of the delayed value to output codes.
 void codes_of_state(const float* state, uint8_t* codes, const Value& type);
 
 // Operations that an entry of an op counts as, from its time relative to a product.
 constexpr double kEntryWork = 8;
 
-// Work of an op that processes each entry once.
+// Returns the work of an op that processes each entry once.
 RowWork entry_work(const Node& node, const Value& in, const Value& out);
 
 } // namespace hdlif

@@ -21,7 +21,7 @@ void compute_pool(RowContext& c, int32_t n, const Window& w, const Kernel& kerne
   });
 }
 
-// The sum of the entries under a window.
+// Computes the sum of the entries under a window.
 void compute_sum_pool(RowContext& c, int32_t n, const Window& window);
 
 } // namespace hdlif

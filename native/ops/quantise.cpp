@@ -16,7 +16,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
   const Rows& inverse_steps = n.read_rows("inverse_step", x.channels, true);
   for (float inverse_step : inverse_steps.data)
     n.require(inverse_step >= FLT_MIN,
-              "inverse_step must be a positive normal float32 number"); // or would not be a normal number
+              "inverse_step must be a positive normal float32 number"); // or it would not be a normal number
   y.max_code = (1 << int32_t(bits)) - 1;
   y.constant = x.constant && inverse_steps.steps == 1;
 }

@@ -10,16 +10,16 @@ namespace hdlif {
 
 namespace {
 
-// Pixels of an image, or planes, that a thread takes at once: few enough that channels' sums of two maps stay
-// in the cache.
+// Pixels of an image, or planes, that a thread processes together: few enough that the channel sums of two
+// maps stay in the cache.
 constexpr int64_t kRun = 32;
-// Pixels whose sums are one thread's.
+// Pixels summed by one thread.
 constexpr int64_t kSummed = 8 * kRun;
-// Products that take as long as an entry, which comes from memory and goes there.
+// Products that take as long as loading and storing an entry.
 constexpr int64_t kProducts = 16;
 
-// Calls body(i, image, count, at, row): of each image the pixels of one run after the other, or one plane;
-// which of all of them it is, where it begins in the maps, and in the rows.
+// Calls body(i, image, count, at, row) for each run of an image's pixels, or for each plane: i is its index,
+// `at` its offset in the maps, and `row` its offset in the rows.
 template <typename Body> void each_run(const NormedMaps& maps, int64_t of_run, int threads, Body&& body) {
   const int64_t channels = maps.channels, size = maps.pixels * channels;
   const int64_t runs = maps.channels_last ? pieces_of(maps.pixels, of_run) : channels;
@@ -33,8 +33,8 @@ template <typename Body> void each_run(const NormedMaps& maps, int64_t of_run, i
   });
 }
 
-// Fills both [group][channel] with what add(count, at, row, sums, others) adds for each channel's pixels, in
-// pieces of so many of an image, or planes.
+// Fills both [group][channel] with the sums that add(count, at, row, sums, others) computes per channel, in
+// pieces of `of_piece` pixels of an image, or in planes.
 template <typename Add>
 void sum_channels(const NormedMaps& maps, int64_t of_piece, int threads, double* totals, double* others,
                   Add&& add) {
@@ -99,7 +99,7 @@ void batch_norm_rows(const BatchNorm& norm, const Moments& moments, bool are_uni
       }
       const double slope = 1 / std::sqrt(var + norm.eps), of_x = are_units ? 1.0 : unit;
       rows.scale[at] = float(norm.weight[c] * slope * of_x);
-      // Weights that are all 0 have no unit: what is normalised is 0.
+      // Weights that are all 0 have no unit: the normalised values are 0.
       rows.mean[at] = of_x == 0 ? 0.0f : float(mean / of_x);
       rows.shift[at] = of_x == 0 ? float(norm.bias[c] - norm.weight[c] * slope * mean) : norm.bias[c];
       if (rows.slope != nullptr)

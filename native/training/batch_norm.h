@@ -27,8 +27,8 @@ void add_up_moments(const double* of_pieces, int64_t pieces, int64_t group, int6
 struct BatchNorm {
   const float *weight, *bias;
   double eps;
-  // [row][channel]: those of a group's row take a share `momentum` of the group's (the variance unbiased),
-  // group after group; as they are, they are what is normalised by where there are no sums.
+  // [row][channel]: updated with each group's statistics (unbiased variance) with weight `momentum`, group
+  // after group. Without sums, they are used unchanged for the normalisation.
   float *running_mean, *running_var;
   const int64_t* rows;
   const double* momenta;
@@ -41,17 +41,17 @@ struct Moments {
   const float* unit; // the normalised values are unit[channel] * the summed values; 1 if null
 };
 
-// scale * (x - mean) + shift normalises, [group][channel]; x are the values that were summed, or, where
-// `are_units`, those times their unit. The slope is 1 / sqrt(var + eps), or null if not needed.
+// Normalisation as scale * (x - mean) + shift, [group][channel]. x are the summed values or, if `are_units`,
+// those times their unit. The slope is 1 / sqrt(var + eps), or null if not needed.
 struct NormRows {
   float *mean, *scale, *shift, *slope;
 };
 void batch_norm_rows(const BatchNorm& norm, const Moments& moments, bool are_units, int64_t groups,
                      int64_t channels, const NormRows& rows);
 
-// What the gradients of scale and shift, [group][channel], come to: those of weight and bias, [channel], and
-// a scale and a shift of x, [group][channel], which the gradient of x through the statistics is; over `count`
-// values. Of rows whose x is what was summed.
+// Gradients derived from those of scale and shift, [group][channel]: of weight and bias, [channel]; and a
+// shift and a slope of x, [group][channel], for the gradient of x through the statistics, over `count`
+// values. The x of the rows must be the summed values.
 struct RowGradients {
   const float *of_scale, *of_shift;
   float *of_weight, *of_bias, *x_shift, *x_slope;
@@ -59,8 +59,8 @@ struct RowGradients {
 void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, int64_t channels,
                           const RowGradients& gradients);
 
-// y = scale * (x - mean) + shift, plus the entry of `plus`, if any, whose `plus_images` maps repeat. y may be
-// x.
+// y = scale * (x - mean) + shift, plus `plus` unless it is null; `plus` has `plus_images` maps, which repeat.
+// y may be x.
 void normalise(const float* x, const NormRows& rows, const float* plus, int64_t plus_images,
                const NormedMaps& maps, float* y, const Kernels& kernels, int threads);
 

@@ -10,9 +10,9 @@
 namespace hdlif {
 namespace {
 
-// What a part has at least, in operations on entries: some ten microseconds.
+// Minimum size of a part, in operations on entries: about ten microseconds.
 constexpr int64_t kGrain = 1 << 17;
-// In how many parts a chunk is run at most; each has sums of its own, which together are at most this many.
+// Maximum number of parts of a chunk, and maximum number of their sums in total; each part has its own sums.
 constexpr int64_t kParts = 16, kMostTotals = 1 << 20;
 
 constexpr int arity_of(ChunkOperation operation) {
@@ -66,7 +66,7 @@ Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
     for (int place = 0; place < 3; ++place) {
       int32_t& operand = instruction.operands[place];
       if (place >= arity_of(instruction.operation))
-        operand = 0; // is not read, but looked at
+        operand = 0; // unused, but its register is looked up
       else
         require(operand >= 0 && operand < i, "instructions: a register is read before it is written");
     }
@@ -105,14 +105,14 @@ bool Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
   const int64_t most = std::max<int64_t>(1, std::min(kParts, kMostTotals / std::max<int64_t>(1, size)));
   const int64_t parts = std::max<int64_t>(1, std::min(most, blocks / grain));
   const int64_t length = (blocks + parts - 1) / parts;
-  // Bits of two blocks lie in one byte where a step has no whole number of bytes.
+  // Two blocks share a byte of bits if a step does not fill complete bytes.
   const bool shares_bytes =
       run.entries % 8 != 0 &&
       std::any_of(parts_.results.begin(), parts_.results.end(),
                   [](const Stream& result) { return result.encoding == StreamEncoding::kBits; });
   const int64_t parties = shares_bytes ? 1 : std::min<int64_t>(threads, parts);
 
-  // Ranges of parts, one a thread.
+  // A range of parts for each thread.
   const int64_t range = (parts + parties - 1) / parties;
   std::vector<double> totals(size_t(parts * size));
   const std::unique_ptr<Real[]> scratch(new Real[size_t(parties * chunk_scratch(program))]);

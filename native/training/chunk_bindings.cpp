@@ -1,5 +1,5 @@
-// What trains, for Python. Addresses of tensors are taken as they are: hdlif.nn.kernels.chunk has
-// checked the tensors.
+// Python bindings of the chunk kernels for training. Addresses of tensors are not checked here:
+// hdlif.nn.kernels.chunk has checked the tensors.
 #include <algorithm>
 #include <string>
 #include <tuple>
@@ -44,7 +44,7 @@ Chunk chunk_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& 
   return Chunk(std::move(parts));
 }
 
-// Addresses by the tensors that they lead into: of each a tensor of the call's (below 0: none), a factor of
+// Addresses relative to tensors. Each has the index of one of the call's tensors (below 0: none), a factor of
 // its address, and an offset.
 class Table {
 public:
@@ -71,7 +71,7 @@ private:
   std::vector<int64_t> numbers_;
 };
 
-// All that calls of a chunk have in common; what is left are the addresses of tensors.
+// The data that all calls of a chunk share, without the addresses of tensors.
 class Layout {
 public:
   Layout(const Chunk& chunk, bool is_double, int64_t steps, int64_t entries, const Numbers& streams,
@@ -126,7 +126,7 @@ private:
     return found;
   }
 
-  const Chunk& chunk_; // outlives it
+  const Chunk& chunk_; // must outlive this
   bool is_double_;
   int64_t steps_, entries_, tensors_ = 0;
   const Kernels& kernels_;

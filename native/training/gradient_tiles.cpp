@@ -11,24 +11,24 @@
 namespace hdlif {
 namespace {
 
-// Numbers of the rows of a product that stay in a core's second cache.
+// Numbers in the rows of a product that stay in a core's second-level cache.
 constexpr int64_t kNear = 1 << 18;
-// Pixels of the columns that stay in the first.
+// Pixels in the columns that stay in its first-level cache.
 constexpr int64_t kPixels = 512;
-// Pixels of the input whose gradients are summed together, at most.
+// Maximum number of input pixels whose gradients are summed together.
 constexpr int64_t kTogether = 256;
-// What it takes to lay out a number, in products.
+// The cost of laying out a number, in products.
 constexpr int64_t kMoved = 8;
 
 int64_t padded(int64_t count) {
   return pieces_of(count, kBfloatBlock) * kBfloatBlock;
 }
 
-// From pixels (y, x) of a grid to pixels (first + y * step, ...) of a map of as many images.
+// Maps pixels (y, x) of a grid to pixels (first + y * step, ...) of a map, for the same number of images.
 struct Walk {
   int64_t grid_height, grid_width, height, width, step_y, step_x, first_y, first_x;
 
-  // The places of the grid's pixels [begin, end), counted over the images; kNoPixel outside.
+  // Lists the places of the grid's pixels [begin, end), counted over the images; kNoPixel outside the map.
   void list(int64_t begin, int64_t end, int32_t* to) const {
     while (begin < end) {
       const int64_t row = begin / grid_width, x = begin % grid_width;
@@ -44,12 +44,12 @@ struct Walk {
   }
 };
 
-// Input pixels that the same taps of the kernel lead to, and where they do.
+// Input pixels that are read by the same taps of the kernel, and their output pixels for each tap.
 struct PixelClass {
-  Walk to_input; // from a grid of them to the input
+  Walk to_input; // from a grid of these pixels to the input
   std::vector<int32_t> taps;
-  std::vector<Walk> to_output; // of each tap
-  int64_t first_tap;           // of those of all classes
+  std::vector<Walk> to_output; // for each tap
+  int64_t first_tap;           // index of its first tap among those of all classes
 
   int64_t pixels() const { return to_input.grid_height * to_input.grid_width; }
 };
@@ -78,7 +78,7 @@ std::vector<PixelClass> pixel_classes(const ConvShape& s) {
   return found;
 }
 
-// Weights as columns: [block of ci][tap, in the order of the classes][block of co].
+// Returns the weights as columns: [block of ci][tap, in the order of the classes][block of co].
 RawVector<uint16_t> weight_columns(const ConvShape& s, const BfloatKernels& kernels,
                                    const std::vector<PixelClass>& classes, const int8_t* weights,
                                    int threads) {
@@ -174,7 +174,7 @@ void input_gradient_in_bfloat16(const ConvShape& s, const BfloatKernels& kernels
   });
   const int64_t in_pixels = images * s.in_height * s.in_width / (int64_t(s.stride_y) * s.stride_x);
   const int64_t length = std::clamp<int64_t>(padded(in_pixels / (2 * threads)), kBfloatBlock, kTogether);
-  // taps whose rows stay in the second cache
+  // taps whose rows stay in the second-level cache
   const int64_t group = std::clamp<int64_t>(kNear / (length * pixel), 1, taps);
   struct Piece {
     const PixelClass* of;
@@ -193,7 +193,7 @@ void input_gradient_in_bfloat16(const ConvShape& s, const BfloatKernels& kernels
     auto* const of_maps = scratch.take<uint16_t>(length * group * pixel);
     auto* const sums = scratch.take<float>(length * sums_row);
     const auto all = int64_t(of->taps.size());
-    if (all == 0) // no tap leads there
+    if (all == 0) // no tap reads these pixels
       std::fill_n(sums, count * sums_row, 0.0f);
     for (int64_t begin = 0; begin < all; begin += group) {
       const int64_t end = std::min(begin + group, all), depth = (end - begin) * parts;

@@ -7,7 +7,7 @@
 
 namespace hdlif {
 
-// Whether the channels fill at least a third of the tiles.
+// Returns whether the channels fill at least a third of the tiles.
 bool fills_bfloat_tiles(const ConvShape& shape);
 
 // gradient [co][ci][ky][kx] = step * the sum over pixels of codes * dy, with dy in bfloat16 and sums in

@@ -14,9 +14,9 @@
 namespace hdlif {
 namespace {
 
-// Weights of an output channel that are moved at once.
+// Weights of an output channel that are moved together.
 constexpr int64_t kTile = 256;
-// What it takes to move a weight to where it lies otherwise, in products.
+// The cost of moving a weight to another layout, in products.
 constexpr int64_t kMoved = 32;
 // Output channels whose weights are packed together.
 constexpr int64_t kLanes = 64;
@@ -26,7 +26,7 @@ void require(bool holds, const char* message) {
     throw std::invalid_argument(message);
 }
 
-// [co][ci][tap] to [tap][ci][lane].
+// Converts [co][ci][tap] to [tap][ci][lane].
 LineVector<int8_t> by_taps(const int8_t* weights, int64_t out, int64_t in, int64_t taps, int64_t lanes) {
   LineVector<int8_t> found(size_t(taps * in * lanes), 0);
   for (int64_t co = 0; co < out; ++co)
@@ -45,8 +45,8 @@ bool has_vnni() {
 #endif
 }
 
-// Of codes that are not 0: above it, all products take less time than looking up those of events.
-// More output channels take what an event costs by itself off each.
+// Returns the fraction of non-zero codes above which computing all products is faster than looking up events.
+// With more output channels, the fixed cost of an event is shared by more of them.
 float share_of_events(const ConvShape& s, const Kernels& kernels) {
   if (kernels.sum_tiles != nullptr && tile_form(s).depth > 0)
     return 0;
@@ -103,7 +103,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   if (form_.lanes != out)
     std::fill(index_.begin(), index_.end(), index_of_zeros(shape, form_));
   const int32_t symbols = 2 * s.max_weight + 1;
-  // Lanes and units that stay in the cache: their weights, moved together, are then combined in whole
+  // Lanes and units that stay in the cache. Their weights are moved together, and then combined in complete
   // vectors.
   const int64_t tile = std::max<int64_t>(1, kTile / (taps * form_.per_unit));
   share_work(pieces_of(out, kLanes), kMoved * kLanes * in * taps, threads, [&](int64_t block) {
@@ -130,7 +130,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   });
 }
 
-// Weights for the kernels that skip nothing, where there are some, and they may be of use.
+// Packs the weights for kernels that skip nothing, if such kernels exist and may be used.
 void LowBitConv::pack_quads(int threads) {
   const ConvShape& s = shape_;
   if (most_events_ >= 1 || kernels_.dense_codes == nullptr)
@@ -198,7 +198,7 @@ void LowBitConv::sum_on_tiles(const uint8_t* codes, int64_t first, int64_t last,
   }
 }
 
-// An image is one piece, or several where images are few.
+// An image is one piece, or several if there are few images.
 int64_t LowBitConv::strips(int64_t images, int threads) const {
   return std::clamp<int64_t>(images >= 4 * int64_t(threads) ? 1 : pieces_of(4 * threads, images), 1,
                              shape_.out_height);

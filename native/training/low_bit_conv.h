@@ -17,7 +17,7 @@ public:
   // Weights [co][ci][ky][kx] are scale, -scale or 0; the scale of each output channel is derived from them.
   // shape.max_weight is 1. If more than the fraction `most_events` of an image's codes is nonzero, no code is
   // skipped; a negative fraction selects one that suits the shape. Throws std::invalid_argument if the shape
-  // is grouped, dilated or not that of a convolution, or if a sum may exceed 2^24.
+  // is grouped, dilated or not a convolution's, or if a sum may exceed 2^24.
   LowBitConv(const ConvShape& shape, const float* weights, float* scale, const Kernels& kernels, int threads,
              float most_events = -1);
 
@@ -34,7 +34,7 @@ public:
   void forward(const uint8_t* codes, int64_t images, const float* scale, float* y, const ToMoments* moments,
                int threads) const;
 
-  // Whether the squares of a group's sums add up to at most 2^53 for any codes.
+  // Returns whether the squares of a group's sums add up to at most 2^53 for any codes.
   bool sums_squares(int64_t group) const;
 
   // Computes the weight gradient [co][ci][ky][kx]: the sum over pixels of codes * dy, times `step`. Skips
@@ -54,7 +54,7 @@ public:
   void backward(const float* dy, int64_t images, const ToWeights* weights, const ToInput* input,
                 int threads) const;
 
-  // Whether this machine has tiles for bfloat16 and the channels fill them.
+  // Returns whether this machine has tiles for bfloat16 and the channels fill them.
   bool multiplies_bfloat16() const;
   // The same gradients from dy, or scale * dy, in bfloat16, with every product; `live` may be null. Requires
   // `multiplies_bfloat16`.
@@ -62,7 +62,7 @@ public:
                             int threads) const;
 
 private:
-  // Number of pieces in which an image is summed.
+  // Returns the number of pieces in which an image is summed.
   int64_t strips(int64_t images, int threads) const;
   void pack_quads(int threads);
   void lay_tiles(int threads);

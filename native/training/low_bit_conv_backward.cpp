@@ -12,24 +12,24 @@
 namespace hdlif {
 namespace {
 
-// Bytes of maps and events that lie between the two halves of a backward pass, about, for each thread.
+// Approximate bytes of maps and events per thread between the two halves of a backward pass.
 constexpr int64_t kBetween = 1 << 20;
-// Bytes of what comes back that a strip of rows reads, which stay in a core's first cache.
+// Bytes of output gradients that a strip of rows reads, which stay in a core's first-level cache.
 constexpr int64_t kStrip = 24 << 10;
-// Weights of an output channel that are moved at once.
+// Weights of an output channel that are moved together.
 constexpr int64_t kTile = 256;
-// What it takes to move a number to where it lies otherwise, in products.
+// The cost of moving a number to another layout, in products.
 constexpr int64_t kMoved = 32;
 // Input channels whose gradients are summed together.
 constexpr int64_t kTogether = 16;
 
-// Input pixels by their place modulo the strides: which taps of the kernel carry those of a class somewhere,
-// and how far back in a map each does.
+// Input pixels grouped by their place modulo the strides: the kernel taps that read the pixels of a class,
+// and each tap's offset back in a map.
 struct PixelClass {
   std::vector<int32_t> taps, offsets;
 };
 
-// What comes back to some images, [block][image][y][x][lane], with zeros around each image.
+// The output gradients of some images, [block][image][y][x][lane], with zeros around each image.
 class BackMaps {
 public:
   BackMaps(const ConvShape& s, int64_t images) : shape_(s), images_(images) {
@@ -51,13 +51,13 @@ public:
   int64_t blocks() const { return blocks_; }
   const float* block(int64_t which) const { return data_.data() + which * of_block(); }
 
-  // How many rows of the input read what fits in a strip.
+  // Returns the number of input rows that read as many gradients as fit in a strip.
   int64_t rows_of_strip() const {
     const int64_t rows = kStrip / (int64_t(width_) * kGradientBlock * int64_t(sizeof(float)));
     return std::max<int64_t>(1, (rows - top_) * shape_.stride_y);
   }
 
-  // Each image's own, times scale [co] where that is given.
+  // Copies the gradients of one image, multiplied by scale [co] unless it is null.
   void fill(int64_t image, const float* dy, const float* scale) {
     const ConvShape& s = shape_;
     for (int64_t block = 0; block < blocks_; ++block)
@@ -76,7 +76,7 @@ public:
         }
   }
 
-  // Where in a block the first tap of an input pixel leads to.
+  // Returns the offset in a block of the output pixel that reads an input pixel with its first tap.
   uint32_t offset(int64_t image, int32_t iy, int32_t ix) const {
     return uint32_t(offset_at(image, (iy + shape_.pad_y) / shape_.stride_y + top_,
                               (ix + shape_.pad_x) / shape_.stride_x + left_));
@@ -116,16 +116,16 @@ private:
   RawVector<float> data_;
 };
 
-// The events of a strip of rows: a list for each class of pixels and input channel, with room for all of its
-// pixels.
+// The events of a strip of rows: a list for each class of pixels and input channel, with room for all pixels
+// of the class.
 template <typename Event> class Lists {
 public:
-  // `list` is given each pixel of rows [first, last), counted through all images; events begin at `codes`.
+  // Calls `list` for each pixel of rows [first, last), counted over all images; events begin at `codes`.
   template <typename List>
   void gather(const uint8_t* codes, int64_t first, int64_t last, const ConvShape& s, const BackMaps& maps,
               List list) {
     const int64_t channels = s.in_channels, count = int64_t(s.stride_y) * s.stride_x * channels;
-    room_ = pieces_of(s.in_width, s.stride_x) * (last - first); // rows of several images are of any class
+    room_ = pieces_of(s.in_width, s.stride_x) * (last - first); // rows of several images can be of any class
     if (int64_t(events_.size()) < count * room_)
       events_.resize(size_t(count * room_));
     ends_.clear();
@@ -165,7 +165,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
                 out_map = int64_t(s.out_height) * s.out_width * out;
   const int64_t group =
       std::clamp<int64_t>(threads * kBetween / (BackMaps::bytes_of_image(s) + 4 * in_map), 1, images);
-  // Scales that differ are multiplied into what comes back; one of all, into what is found.
+  // Scales that differ are multiplied into the output gradients; a common scale, into the result.
   const bool is_scaled = to_input != nullptr && !is_uniform(to_input->scale, out);
   BackMaps maps(s, group);
   BackMaps scaled(s, is_scaled ? group : 0);
@@ -178,7 +178,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
   const auto place = [&](int64_t ci, int64_t block, int64_t tap) {
     return size_t(((ci * blocks + block) * taps + tap) * kGradientBlock);
   };
-  std::vector<int32_t> order; // of the taps
+  std::vector<int32_t> order; // taps in the order of the classes
   for (const PixelClass& one : classes)
     order.insert(order.end(), one.taps.begin(), one.taps.end());
   const auto lanes_of = [&](int64_t block) {
@@ -235,7 +235,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
       const int64_t row = int64_t(s.in_width) * in;
       std::fill_n(to_input->gradient + first * in_map + top * row, (bottom - top) * row, 0.0f);
     });
-    // Neighbouring channels, so that a thread has lines of the input's gradient to itself.
+    // Neighbouring channels, so no two threads write the same cache line of the input gradient.
     share_work(pieces_of(in, kTogether), count * kTogether * out_map, threads, [&](int64_t part) {
       const int64_t begin = part * kTogether, end = std::min(in, begin + kTogether);
       if (to_weights != nullptr && first == 0)
@@ -272,7 +272,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
           int64_t at = 0;
           each([&](int64_t ci, int64_t list, int64_t tap, const PixelClass& one) {
             const int64_t count = lists.end(list) - lists.begin(list);
-            if (one.taps.empty()) // no tap leads to such a pixel
+            if (one.taps.empty()) // no tap reads such a pixel
               std::fill_n(found.begin() + at, count, 0.0f);
             else if (count > 0)
               kernels_.input_gradient(

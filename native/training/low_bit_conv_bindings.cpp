@@ -1,4 +1,4 @@
-// Convolutions of codes for Python. Addresses of tensors are taken as they are:
+// Python bindings of convolutions of codes. Addresses of tensors are not checked here:
 // hdlif.nn.kernels.code_conv has checked the tensors.
 #include <cstdint>
 #include <string>

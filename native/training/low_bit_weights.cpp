@@ -10,7 +10,7 @@ namespace hdlif {
 namespace {
 
 constexpr float kThreshold = 0.7f;
-// Weights whose sums are made by one thread.
+// Weights summed by one thread.
 constexpr int64_t kBlock = 1 << 16;
 
 struct Sums {

@@ -8,13 +8,13 @@
 namespace hdlif {
 namespace {
 
-// Entries that a thread takes at once.
+// Entries that a thread processes together.
 constexpr int64_t kPiece = 1 << 16;
-// Entries between two looks at whether all were surpluses.
+// Entries between two checks that all were surpluses.
 constexpr int64_t kBlock = 1024;
 
-// A loop of its own for each choice, without branches, so that it is vectorised. What is cut off is what is
-// behind the point, for nothing is below 0.
+// Each choice has its own loop without branches, so it is vectorised. The cast truncates, which is the floor
+// because nothing is below 0.
 template <bool kSpikes, bool kLive>
 bool quantise_block(const float* __restrict surplus, int64_t count, const SpikeCodes& to,
                     uint8_t* __restrict codes, float* __restrict spikes, uint8_t* __restrict live) {
@@ -54,7 +54,7 @@ int64_t count_events(const uint8_t* codes, int64_t count, int threads) {
   share_out(count, kPiece, threads, [&](int64_t begin, int64_t end) {
     int64_t found = 0;
     for (int64_t i = begin; i < end;) {
-      uint8_t some = 0; // of so few that they fit, and a register holds many
+      uint8_t some = 0; // counts at most 255 codes, so it fits, and a register holds many
       for (const int64_t stop = std::min<int64_t>(i + 255, end); i < stop; ++i)
         some = uint8_t(some + (codes[i] != 0));
       found += some;

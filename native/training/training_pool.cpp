@@ -20,12 +20,12 @@ void set_parallel(Parallel parallel) {
 
 Parallel parallel() {
   const Parallel found = of_process.load(std::memory_order_acquire);
-  // the threads of the process that was forked are not here
+  // the child of a fork does not have its parent's threads
   return of_forks.load(std::memory_order_relaxed) == forks() ? found : nullptr;
 }
 
-// As long as the process lives: at its end a thread that another one waits for may be gone, in a process that
-// was forked, which has a pool of its own. No mutex, which a fork might leave locked.
+// The pool is never destroyed: when a forked process ends, a thread that another one waits for may be gone.
+// Such a process has its own pool. There is no mutex, because a fork might leave it locked.
 ThreadPool& training_pool() {
   struct Pool {
     uint64_t forks;

@@ -46,7 +46,7 @@ template <typename Body> void share_out(int64_t count, int64_t length, int threa
   training_pool().split(parties, 1, watch, range);
 }
 
-// Calls body(i) for i in [0, count), each of so many products; a thread takes some ten microseconds' at once.
+// Calls body(i) for i in [0, count), each with `products` products, in pieces of about ten microseconds.
 template <typename Body> void share_work(int64_t count, int64_t products, int threads, Body&& body) {
   constexpr int64_t kGrain = 1 << 20;
   share_out(count, pieces_of(kGrain, std::max<int64_t>(1, products)), threads,

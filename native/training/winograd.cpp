@@ -10,12 +10,12 @@ namespace hdlif {
 namespace {
 
 constexpr int kTile = kWinogradTile, kAround = kTile + 2, kNumbers = kAround * kAround;
-// Bytes of what a thread spreads and multiplies at once, which stay in its second cache.
+// Bytes that a thread transforms and multiplies together, which stay in its second-level cache.
 constexpr int64_t kBlock = 768 << 10;
-// Floats behind a row, so that rows do not lie a power of two apart.
+// Floats after each row, so that the distance between rows is not a power of two.
 constexpr int64_t kGap = 16;
 
-// One tile after another.
+// Iterates over tiles.
 class Tiles {
 public:
   Tiles(const WinogradShape& shape, int64_t first)
@@ -35,7 +35,7 @@ public:
     ++image_;
   }
 
-  // The tile's own pixels, or those with what is around it; `outside` of what is not there.
+  // Lists the tile's pixels, or its pixels and their surroundings; `outside` for pixels outside the map.
   template <int kSize, typename T> void pixels(T* maps, int64_t channels, T* outside, T** to) const {
     const int64_t top = y_ - (kSize - kTile) / 2, left = x_ - (kSize - kTile) / 2;
     T* const corner = maps + ((image_ * height_ + top) * width_ + left) * channels;
@@ -52,8 +52,8 @@ private:
   int64_t height_, width_, image_, y_, x_;
 };
 
-// Tiles of a block, whose numbers take so many floats: as many as fit, in dozens, which every kernel takes
-// without a rest.
+// Returns the number of tiles of a block whose numbers take `floats` floats: as many as fit, in multiples of
+// 12, which every kernel divides into complete rows.
 int64_t tiles_of_block(int64_t floats, int64_t tiles) {
   const int64_t fit = kBlock / (kNumbers * floats * int64_t(sizeof(float)));
   return std::min(std::clamp<int64_t>(fit / 12 * 12, 24, 192), pieces_of(tiles, 12) * 12);
@@ -69,7 +69,7 @@ WinogradKernels::WinogradKernels(const float* weights, int32_t out_channels, int
   data_.resize(size_t(panels() * kNumbers * rows_ * width));
   const int64_t of_row = is_back ? int64_t(in_channels) * 9 : 9;
   const int64_t of_column = is_back ? 9 : int64_t(in_channels) * 9;
-  // Some rows at once, so that what is read of each kernel lies together.
+  // Rows processed together, so that reads of each kernel are contiguous.
   constexpr int64_t kTogether = 8;
   const int64_t groups = pieces_of(rows_, kTogether);
   share_work(panels() * groups, kTogether * width * kNumbers * 4, threads, [&](int64_t item) {
@@ -103,7 +103,7 @@ void winograd_convolve(const float* x, const WinogradShape& shape, const Winogra
   const int64_t of_row = rows + kGap;
   const int64_t count = shape.tiles(), length = tiles_of_block(of_row + columns, count);
   const int64_t blocks = pieces_of(count, length);
-  // Where there are few blocks, threads share out the panels of each.
+  // If there are few blocks, threads share the panels of each.
   const int64_t slices = std::clamp<int64_t>(pieces_of(2 * threads, blocks), 1, kernels.panels());
   const int64_t of_slice = pieces_of(kernels.panels(), slices);
   const std::vector<float> zeros(size_t(rows), 0.0f);
@@ -144,8 +144,8 @@ void winograd_kernel_gradient(const float* x, const float* dy, const WinogradSha
                               const Kernels& kernels, int threads) {
   const int64_t in = shape.in_channels, out = shape.out_channels, width = kernels.winograd_panel;
   const int64_t panels = pieces_of(out, width), of_sums = panels * width;
-  // Input channels whose sums stay in a thread's cache; fewer where threads are many. In which blocks tiles
-  // are added up does not depend on these.
+  // Input channels whose sums stay in a thread's cache; fewer if there are many threads. The blocks in which
+  // tiles are added up do not depend on this number.
   const int64_t most =
       std::clamp<int64_t>(kBlock / (kNumbers * of_sums * int64_t(sizeof(float))) / 16 * 16, 16, in);
   const int64_t slice = std::min(pieces_of(pieces_of(in, std::max(threads, 1)), 16) * 16, most);

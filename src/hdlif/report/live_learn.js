@@ -1,4 +1,4 @@
-// Lets the network learn symbols that the reader draws and names.
+// Trains the network further on symbols that the reader draws and labels.
 
 /** Updates per drawing; each uses the latest drawings and samples of the original classes. */
 const UPDATES = 20;

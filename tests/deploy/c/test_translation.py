@@ -64,7 +64,7 @@ def test_the_header_of_maps_has_their_size() -> None:
     sizes = {"OUTPUTS": 3 * 8 * 6, "LABELS": 3, "OUTPUT_HEIGHT": 8, "OUTPUT_WIDTH": 6}
     for name, size in sizes.items():
         assert f"#define CELLS_{name} {size}\n" in source.header
-    assert "maps [labels][height][width]; the class of a pixel is the largest of the mean" in source.header
+    assert "maps [labels][height][width]; the class of a pixel is the index of the largest entry in" in source.header
     assert "OUTPUT_HEIGHT" not in translate(residual_network()).header
 
 

@@ -129,7 +129,7 @@ class Runtime {
     });
   }
 
-  /** Copies x in, calls call(x, logits), and copies logits out. */
+  /** Copies x into memory, calls call(x, logits), and returns a copy of the logits. */
   answer(x, count, call) {
     return this.within((room) => {
       const from = room(4 * x.length);

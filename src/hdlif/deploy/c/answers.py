@@ -31,7 +31,7 @@ LANES = 4
 MOST_NARROWED = 16
 """Largest shift of the vector instruction that saturates to 16 bits."""
 _ALONE = """\
-/* Functions that need all registers are not inlined into others. */
+/* Functions that need all registers are not inlined. */
 #if defined(__GNUC__)
 #define ALONE static __attribute__((noinline))
 #else
@@ -280,14 +280,14 @@ class Answers:
     def header(self) -> list[str]:
         name, upper = self.name, self.name.upper()
         is_same = has_one_frame(self.file.graph)
-        shown = "the frame of a sample, which is the same at all of them" if is_same else "their frames"
+        shown = "the sample's frame, the same at every step" if is_same else "one frame per step"
         return [
             f"typedef struct {{ uint32_t offset; int32_t pair; }} {name}_change;",
             "",
-            *self.work.typedef(f"{name}_answer_work", "Work space of one prediction"),
+            *self.work.typedef(f"{name}_answer_work", "Workspace of one prediction"),
             "",
             f"/* Computes the outputs of all time steps of a new sequence from {shown}:",
-            f"   the same numbers as {name}_step, in fewer instructions. */",
+            f"   the same numbers as {name}_step, with fewer instructions. */",
             f"void {name}_answer({name}_answer_work *work, const {name}_number *frame,",
             f"{name}_number (*outputs)[{upper}_OUTPUTS]);",
             "",

@@ -195,7 +195,7 @@ def _samples(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> st
     number = f"static const {source.name}_number"
     outputs = expected.reshape(*expected.shape[:2], -1).astype(source.dtype)
     lines = [
-        "/* Samples of the export's test data, or random numbers without data. */",
+        "/* Samples from the export's test data, or random numbers without data. */",
         f"#define COUNT_OF_SAMPLES {count}",
         f"#define FRAMES_OF_SAMPLE {shown}",
         f"{number} SAMPLES[{count}][{shown}][{flat.shape[2]}] = {braced(flat)};",

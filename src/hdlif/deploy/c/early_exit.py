@@ -41,14 +41,14 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
     """Return the header's declarations; `learned` is the C parameter for learned tensors, or an empty string."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
-    shown = "one frame, given to each step" if is_static else "a frame for each step"
+    shown = "one frame, used at each step" if is_static else "one frame per step"
     return [
         f"/* Returns 1 if a class has probability {graph.confidence:g} or more, else 0. Takes {given}. */",
         f"int {name}_is_sure(const {name}_total *sums, uint32_t steps);",
         "",
-        "/* Runs a sequence from its start until a class is that probable, or for all its steps, such as",
+        "/* Runs a sequence from its start until a class is that probable, or for all `steps`, such as",
         f"   {name.upper()}_TIME_STEPS. Takes {shown}.",
-        "   Returns the number of steps that ran; the class is the largest of sums. */",
+        "   Returns the number of steps that ran; the class has the largest of `sums`. */",
         f"uint32_t {name}_run_until_sure({name}_state *state, {name}_work *work, {learned}const {name}_number *frames,",
         f"uint32_t steps, {name}_total *sums);",
         "",

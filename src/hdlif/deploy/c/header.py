@@ -30,10 +30,10 @@ def header(
     lines = [
         f"/* {comment(name)}.h: a spiking neural network of {graph.time_steps} time steps, written by hdlif.",
         "",
-        f"   {name}_start makes the state of a new sequence, and {name}_step gives the outputs of one time step:",
+        f"   {name}_start initialises the state of a sequence, and {name}_step computes the outputs of a time step:",
         f"   {_meaning(graph)}.",
         f"   {_shown(graph)}",
-        "   The workspace carries nothing from one step to the next: networks and sequences may share one. */",
+        "   The workspace keeps nothing between steps, so networks and sequences may share one. */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
@@ -54,9 +54,9 @@ def header(
         "",
         *_number(file, arithmetic, name),
         "",
-        *state.typedef(f"{name}_state", "State, carried from step to step"),
+        *state.typedef(f"{name}_state", "State, kept from step to step"),
         "",
-        *work.typedef(f"{name}_work", "Work space of one step"),
+        *work.typedef(f"{name}_work", "Workspace of one step"),
         "",
         *([] if learning is None else [*learning.learned.typedef(f"{name}_learned", "Values changed by training"), ""]),
         f"extern const char {name}_labels[{upper}_LABELS][{label_bytes(graph)}];",
@@ -70,7 +70,7 @@ def header(
     ]
     what = "pixels 0 to 255" if graph.input.kind == "image" else "values"
     lines += [
-        f"/* Makes a frame of the {what} of a step, [channels][height][width]. */",
+        f"/* Converts the {what} of a step, [channels][height][width], to a frame. */",
         f"void {name}_frame({raw_input(graph)}, {name}_number *frame);",
         "",
     ]
@@ -94,8 +94,8 @@ def _frame_comment(graph: Graph) -> list[str]:
     record, whole = graph.input, INPUT_KINDS[graph.input.kind]
     value = "value" if whole == 1 else f"value / {whole}"
     lines = [
-        "/* A frame is [channels][height][width], and each entry of it",
-        f"   ({value} - mean) / deviation of its channel.",
+        "/* A frame is [channels][height][width]; each entry is",
+        f"   ({value} - mean) / deviation, by channel.",
     ]
     if len(record.mean) <= MOST_CHANNELS:
         for name, numbers in (("mean", record.mean), ("deviation", record.std)):
@@ -117,12 +117,12 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
     """Return declarations of the number types and, in fixed point, macros for the numbers of fraction bits."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
-    total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
+    total = ["/* The type of the sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):
         return [typedef, *total]
     fractions, upper = arithmetic.network.fractions, name.upper()
     return [
-        "/* Frames and outputs are integers; multiplied by 2 to the power of -FRACTION, they are the values. */",
+        "/* Frames and outputs are integers; a value is its integer times 2 to the power of -FRACTION. */",
         typedef,
         f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
         f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[file.graph.output])}",
@@ -136,20 +136,20 @@ def _signed(value: int) -> str:
 
 def _shown(graph: Graph) -> str:
     if has_one_frame(graph):
-        return f"The same frame is given {graph.time_steps} times."
+        return f"All {graph.time_steps} steps of a sample take the same frame."
     return f"A sample has {graph.time_steps} frames, one per step."
 
 
 def _meaning(graph: Graph) -> str:
-    over = {"mean": "the mean over all steps so far", "last": "those of the last step", "each": "those of each step"}
+    over = {"mean": "the mean over all steps so far", "last": "the last step's outputs", "each": "each step's outputs"}
     what = {
-        "classify": "the class is the largest of",
-        "sequence": "the class is the largest of",
+        "classify": "the class is the index of the largest entry in",
+        "sequence": "the class is the index of the largest entry in",
         "regress": "values are",
-        "multilabel": "a label is predicted if the sigmoid exceeds the threshold, of",
-        "segment": "they are maps [labels][height][width]; the class of a pixel is the largest of",
-        "instances": "they are maps [labels][height][width] of background, boundary and inside; objects are read off",
-        "detect": "they are scores and four distances, [labels + 4][height][width] per level; boxes are read off",
+        "multilabel": "a label is predicted if the sigmoid exceeds the threshold, for",
+        "segment": "maps [labels][height][width]; the class of a pixel is the index of the largest entry in",
+        "instances": "maps [labels][height][width] of background, boundary and inside; objects are decoded from",
+        "detect": "scores and four distances, [labels + 4][height][width] per level; boxes are decoded from",
     }
     return f"{what[graph.task.kind]} {over[graph.task.combine]}"
 

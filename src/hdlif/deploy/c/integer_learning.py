@@ -61,8 +61,8 @@ class IntegerLearning(Learning):
         steps = LARGEST_SUM // (most << GRADIENT_BITS)
         return (
             f"   Values move by `rate` times the mean; a rate of 1 is {2**RATE_BITS}. Sums cannot saturate within",
-            f"   {steps} steps. Returns 1; or 0 if there are no gradients or the rate is above 1: the network is",
-            "   unchanged then. */",
+            f"   {steps} steps. Returns 1; or 0, without changing the network, if there are no gradients or the rate",
+            "   is above 1. */",
         )
 
     @property

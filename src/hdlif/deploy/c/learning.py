@@ -56,9 +56,9 @@ class Learning:
     def rates_comment(self) -> tuple[str, ...]:
         """Return the lines of a comment on an update's learning rates and return value."""
         return (
-            "   Numbers move by `rate` times the mean, scales by this times the square of their start, and low-bit",
-            "   weights by `latent_rate` of a code (root mean square). Returns 1; or 0 if there are no gradients or",
-            "   a number would not be finite: the network is unchanged then. */",
+            "   Numbers move by `rate` times the mean, scales by this times their squared start value, and low-bit",
+            "   weights by `latent_rate` of a code (root mean square). Returns 1; or 0, without changing the network,",
+            "   if there are no gradients or a number would not be finite. */",
         )
 
     def __post_init__(self) -> None:
@@ -214,22 +214,22 @@ class Learning:
         return [
             *self.gradients.typedef(f"{name}_gradients", "Sums of gradients since the last update; all 0 at the start"),
             "",
-            *self.work.typedef(f"{name}_learn_work", "Work space of the backward pass of one step"),
+            *self.work.typedef(f"{name}_learn_work", "Workspace of the backward pass of one step"),
             "",
             "/* Saved values belong to this network if their member `network` is this number. */",
             f"#define {upper}_NETWORK {network_of(self.file.graph)}u",
             f"#define {upper}_DEFAULT_RATES {self.default_rates}",
             "",
-            "/* The network as it was exported. */",
+            "/* Resets to the network as exported. */",
             f"void {name}_learned_start({name}_learned *learned);",
             "",
             f"/* Runs {name}_step, and adds the gradients of the cross-entropy of the class `target`.",
-            f"   Returns 1; or 0 if {upper}_LABELS or more is given: the step adds no gradients then. */",
+            f"   Returns 1; or 0, without adding gradients, if `target` is {upper}_LABELS or more. */",
             f"int {name}_learn_step({name}_state *state, {name}_work *work, const {name}_learned *learned,",
             f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
             f"{name}_number *outputs);",
             "",
-            "/* Updates the network with the mean of the gradients, and clears the sums.",
+            "/* Updates the network with the mean gradients, and clears the sums.",
             *self.rates_comment,
             self._update_head + ";",
             "",
@@ -294,7 +294,7 @@ class Learning:
             [
                 "const NUMBER terms = (NUMBER)gradients->terms;",
                 "int is_finite = gradients->terms > 0;",
-                "/* first without a change */",
+                "/* the first pass changes nothing */",
                 "for (int moves = 0; moves < 2; moves++) {",
                 *moves,
                 "}",

@@ -29,7 +29,7 @@ _HEADERS = frozenset(
 
 
 _FLOAT_RULES = """\
-/* Sums have one order, and no multiplication is joined with an addition: gcc and clang give the same bits. */
+/* Sums have a fixed order, and multiplications are not fused with additions: gcc and clang compute the same bits. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
@@ -46,7 +46,7 @@ _FIXED_RULES = """\
 /* Products and sums stay within 32 bits. */
 """
 _INTEGER_RULES = """\
-/* Negative integers are shifted as two's complement. */
+/* Negative integers must shift as two's complement. */
 typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
 typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 """

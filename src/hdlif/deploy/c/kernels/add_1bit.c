@@ -1,4 +1,4 @@
-/* Weights of 1 and -1, a bit each: four of them as two words of two 16-bit numbers. */
+/* Weights of 1 and -1, one bit each: four of them as two words of two 16-bit numbers. */
 static const uint32_t WEIGHTS_1BIT[16][2] = {@table@};
 
 static void add_1bit(const struct layer *layer, const uint8_t *weights, const WORK *work, uint32_t count,

@@ -1,4 +1,4 @@
-/* Weights of -1, 0 and 1, two bits each: the four of a byte as two words of two 16-bit numbers. */
+/* Weights of -1, 0 and 1, two bits each: the four in a byte, as two words of two 16-bit numbers. */
 static const uint32_t WEIGHTS_2BIT[256][2] = {@table@};
 
 static void add_2bit(const struct layer *layer, const uint8_t *weights, const WORK *work, uint32_t count,

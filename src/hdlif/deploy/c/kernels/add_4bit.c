@@ -1,4 +1,4 @@
-/* Weights of -7 to 7, four bits each: the two of a byte as a word of two 16-bit numbers. */
+/* Weights of -7 to 7, four bits each: the two in a byte, as a word of two 16-bit numbers. */
 static const uint32_t WEIGHTS_4BIT[256] = {@table@};
 
 static void add_4bit(const struct layer *layer, const uint8_t *weights, const WORK *work, uint32_t count,

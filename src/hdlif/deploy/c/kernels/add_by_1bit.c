@@ -1,4 +1,4 @@
-/* Weights of 1 and -1, a bit each. */
+/* Weights of 1 and -1, one bit each. */
 static void add_@input@_by_1bit(const struct layer *layer, const void *weights, uint32_t entry, const @type@ *input,
                                 TOTAL *totals)
 {

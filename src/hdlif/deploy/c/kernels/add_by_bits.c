@@ -1,4 +1,4 @@
-/* Weights of @bits@ bits each, in two's complement, the first in the lowest bits of a byte: by the outputs of one. */
+/* Weights of @bits@ bits each, in two's complement, the first in a byte's lowest bits; one byte's outputs at a time. */
 #if @vectors@ && @steps@ % 4 == 0 && defined(__ARM_FEATURE_MVE)
 static void add_@input@_by_@bits@bit(const struct layer *layer, const void *weights, uint32_t entry,
                                      const @type@ *input, TOTAL *totals)

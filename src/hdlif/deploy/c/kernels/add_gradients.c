@@ -1,5 +1,5 @@
-/* Adds the gradients of the weights: of g times the inputs, which are codes or numbers. Sums of numbers lie as their
-   table does, others as [outputs][channels][kernel_y][kernel_x]. */
+/* Adds the gradients of the weights: g times the inputs, which are codes or numbers. The sums for a table of numbers
+   are in its order, others are [outputs][channels][kernel_y][kernel_x]. */
 static void add_gradients(const struct layer *layer, uint32_t bits, const uint8_t *codes, const NUMBER *numbers,
         const NUMBER *g, uint32_t height, uint32_t width, NUMBER *sums)
 {

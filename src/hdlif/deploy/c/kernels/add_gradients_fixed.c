@@ -1,4 +1,4 @@
-/* Adds the gradients of weights, held at 2^30. Sums lie as the weights do, output by output. */
+/* Adds the gradients of weights; clamps sums to 2^30 in magnitude. Sums are [inputs][outputs], like the weights. */
 static void add_gradients_fixed(const int32_t *gradient, uint32_t classes, const uint8_t *codes, uint32_t inputs,
         int32_t *sums)
 {

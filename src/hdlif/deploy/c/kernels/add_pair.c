@@ -1,4 +1,4 @@
-/* The lower and the upper of two signed 16-bit sums in one word, whose sum borrows from the upper where it is below 0. */
+/* Adds the two signed 16-bit sums in a word: the lower one and, corrected for its borrow if negative, the upper one. */
 static void add_pair(uint32_t word, int32_t *sums)
 {
     const int32_t lower = (int32_t)((word & 0xffffu) ^ 0x8000u) - 0x8000;

@@ -1,4 +1,4 @@
-/* min(x, 2^bits - 1) of an x that is not below 0. */
+/* Returns min(x, 2^bits - 1) for x >= 0. */
 #if defined(__ARM_FEATURE_SAT)
 #include <arm_acle.h>
 #define at_most_bits(x, bits) (int32_t)__usat(x, bits)

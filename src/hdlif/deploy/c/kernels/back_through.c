@@ -1,4 +1,4 @@
-/* The gradient of the input at channel c, row y and column x from g, [outputs][height][width]. */
+/* Returns the gradient of the input at channel c, row y and column x, from g, [outputs][height][width]. */
 static NUMBER back_through(const struct layer *layer, const void *weights, uint32_t bits, const NUMBER *g,
         uint32_t height, uint32_t width, uint32_t c, uint32_t y, uint32_t x)
 {

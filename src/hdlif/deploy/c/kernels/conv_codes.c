@@ -5,7 +5,7 @@ static void conv_codes(const struct layer *layer, add_codes add, const uint8_t *
 {
     const uint32_t plane = layer->height * layer->width;
     const uint32_t window = (uint32_t)(layer->kernel_y * layer->kernel_x) * layer->channels;
-    /* also what fills up the last outputs, which are added up in eights */
+    /* includes the padding after the last outputs, which are summed in groups of eight */
     for (uint32_t o = 0; o < layer->groups * layer->outputs + 7; o++)
         work->sums[o] = 0;
     for (uint32_t g = 0; g < layer->groups; g++) {

@@ -1,5 +1,5 @@
-/* Adds up weight times input over the window of one pixel, by rows, columns and channels of the window in this order,
-   for every output channel and @steps@ time steps. An input of 0 adds nothing. */
+/* Adds up weight times input over the window of one pixel, in the order of the window's rows, columns and channels, for
+   every output channel and @steps@ time steps. An input of 0 adds nothing. */
 static void conv_@input@(const struct layer *layer, add_@input@ add, const void *weights, const @type@ *inputs,
                          uint32_t y, uint32_t x, TOTAL *totals)
 {

@@ -1,7 +1,7 @@
 #if VECTORS
-/* The weights of 16 outputs in 4 bytes, each a word: fields f0 to f3 of 2 bits. b * (2^12 + 2^24) has f1 on top of the
-   lower half of the word, and f3 on top of the upper; two bits up it has f0 and f2. Shifted down they are numbers of 16
-   bits: those of outputs with an odd number, and with an even one. */
+/* Unpacks the weights of 16 outputs from 4 bytes, one word each, with 2-bit fields f0 to f3. b * (2^12 + 2^24) has f1
+   at the top of the word's lower half, and f3 at the top of the upper half; shifted left by 2 bits, it has f0 and f2
+   there. Shifted right, these are 16-bit numbers: the weights of odd outputs, and of even ones. */
 static inline uint32x4_t fields_of(const uint8_t *bytes)
 {
     return vmulq_n_u32(vldrbq_u32(bytes), 0x01001000u);
@@ -12,7 +12,7 @@ static inline int16x8_t weights_of(uint32x4_t fields)
     return vshrq_n_s16(vreinterpretq_s16_u32(fields), 14);
 }
 
-/* Stores the sums of 16 outputs at one step: of those with an even number, and of the others. */
+/* Stores the sums of 16 outputs at one step: those of even outputs, and those of odd ones. */
 static inline void put_sums(int32_t *sums, int16x8_t even, int16x8_t odd)
 {
     const uint32x4_t places = {0, 4 * @stored@, 8 * @stored@, 12 * @stored@};
@@ -27,8 +27,8 @@ static inline void add_late(int16_t *late, int16x8_t weights, int32_t change)
     vstrhq_s16(late, vmlaq_n_s16(vldrhq_s16(late), weights, (int16_t)change));
 }
 
-/* Adds up weight times the change of a code from step to step over the window of one pixel, for every output channel and
-   @stored@ time steps: 16 outputs at a time, in 16 bits. After the second of four steps few codes change. */
+/* Adds up weight times the change of a code from step to step over the window of one pixel, for every output channel
+   and @stored@ time steps: 16 outputs at a time, in 16 bits. After the second of four steps few codes change. */
 ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const uint8_t *codes, uint32_t y, uint32_t x,
                       ANSWER *work)
 {
@@ -37,7 +37,7 @@ ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const u
     const int32_t left = (int32_t)x * layer->stride_x - layer->padding_x;
     const struct taps rows = taps_of(top, layer->kernel_y, layer->dilation_y, layer->height);
     const struct taps columns = taps_of(left, layer->kernel_x, layer->dilation_x, layer->width);
-    /* neighbouring pixels follow one another in lists and weights alike */
+    /* neighbouring pixels are contiguous in lists and weights */
     const int32_t run = layer->dilation_x == 1 && layer->groups == 1 ? columns.beyond - columns.first : 1;
     for (uint32_t g = 0; g < layer->groups; g++) {
         for (uint32_t o = 0; o < layer->outputs; o += 16) {
@@ -108,9 +108,9 @@ static uint32_t listed(const struct layer *layer, const uint8_t *weights, CHANGE
     return 0;
 }
 
-/* Adds up weight times code over the window of one pixel, for every output channel and @stored@ time steps: at a step,
-   the sum includes all changes of the codes so far. Unchanged codes are skipped: changes are listed, two
-   steps in one word, and the lists are added up for a few outputs at a time. */
+/* Adds up weight times code over the window of one pixel, for every output channel and @stored@ time steps. At a step,
+   the sum includes all changes of the codes so far. Unchanged codes are skipped: changes are listed, two steps in one
+   word, and the lists are added up for a few outputs at a time. */
 ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const uint8_t *codes, uint32_t y, uint32_t x,
                       ANSWER *work)
 {
@@ -119,7 +119,7 @@ ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const u
     const int32_t left = (int32_t)x * layer->stride_x - layer->padding_x;
     const struct taps rows = taps_of(top, layer->kernel_y, layer->dilation_y, layer->height);
     const struct taps columns = taps_of(left, layer->kernel_x, layer->dilation_x, layer->width);
-    /* neighbouring pixels follow one another in lists and weights alike */
+    /* neighbouring pixels are contiguous in lists and weights */
     const int32_t run = layer->dilation_x == 1 && layer->groups == 1 ? columns.beyond - columns.first : 1;
     memset(work->sums, 0, (layer->groups * layer->outputs + 7) * @stored@u * sizeof work->sums[0]);
     for (uint32_t g = 0; g < layer->groups; g++) {

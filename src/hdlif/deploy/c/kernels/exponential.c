@@ -1,4 +1,4 @@
-/* e^-x of x >= 0 within 1e-6 of it, in the order of operations of the model file format; e^-30 for x above 30. */
+/* Returns e^-x within 1e-6 for x >= 0, in the model file format's order of operations; e^-30 for x above 30. */
 static NUMBER exponential(NUMBER x)
 {
     const NUMBER a = x < 30.0f ? x : 30.0f;

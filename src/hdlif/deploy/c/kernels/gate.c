@@ -1,4 +1,4 @@
-/* The sigmoid of x / 2048, times 2^15, interpolated in a table from -8 to 8 with steps of an eighth. */
+/* Returns the sigmoid of x / 2048, times 2^15, interpolated in a table from -8 to 8 with steps of an eighth. */
 static int32_t gate(int32_t x)
 {
     static const int16_t table[130] = {@table@};

@@ -1,4 +1,4 @@
-/* The gradient of the cross-entropy: the probabilities of the logits, minus 1 at the target. */
+/* Computes the gradient of the cross-entropy: the probabilities of the logits, minus 1 at the target. */
 static void gradient_of_loss(const NUMBER *logits, uint32_t classes, uint32_t target, NUMBER *gradient)
 {
     NUMBER most = logits[0], total = 0.0f;

@@ -1,4 +1,4 @@
-/* The gradient of the cross-entropy in units of 2^-15: the probabilities of the logits, minus 1 at the target. */
+/* Computes the cross-entropy's gradient in units of 2^-15: the probabilities of the logits, minus 1 at the target. */
 static void gradient_of_loss_fixed(const NUMBER *logits, uint32_t classes, uint32_t target, int32_t *gradient)
 {
     int32_t most = logits[0], total = 0;

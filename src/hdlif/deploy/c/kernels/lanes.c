@@ -1,5 +1,5 @@
-/* LANES entries of neighbouring channels, as integers of 32 bits: four in a vector, or one alone. Arrays have them `apart`
-   entries from one another. */
+/* LANES entries of neighbouring channels, as 32-bit integers: four in a vector, or a single one. In arrays, they are
+   `apart` entries apart. */
 #if defined(__ARM_FEATURE_MVE)
 #include <arm_mve.h>
 #define LANES 4

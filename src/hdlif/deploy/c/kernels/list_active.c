@@ -6,15 +6,15 @@
 #define VECTORS 0
 #endif
 
-/* Codes of four steps, the first in the lowest byte. */
+/* Returns the codes of four steps, the first in the lowest byte. */
 static inline uint32_t four_of(const uint8_t *code)
 {
     return code[0] | (uint32_t)code[1] << 8 | (uint32_t)code[2] << 16 | (uint32_t)code[3] << 24;
 }
 
-/* Lists, for each row of a map, the codes that are above 0 at any step, by their place in the row. Those that change after
-   the second of four steps are listed from the end of the row's part down. `begin` has where the codes of each pixel and
-   group begin in both lists: the first list counts from the row's first entry up, the second from its last one down. */
+/* Lists, for each row of a map, the places of the codes above 0 at any step. Codes that change after the second of four
+   steps are listed backwards from the end of the row's part. `begin` has the starts of each pixel and group in both
+   lists: the first list counts up from the row's first entry, the second down from its last one. */
 static void list_active(const struct layer *layer, const uint8_t *codes, ACTIVE *active, ACTIVE *begin)
 {
     const uint32_t pixels = layer->width * layer->groups, channels = layer->channels;
@@ -45,7 +45,7 @@ static void list_active(const struct layer *layer, const uint8_t *codes, ACTIVE 
     }
 }
 
-/* The kernel's rows or columns that lie on a map: from the first to beyond the last. */
+/* The rows or columns of the kernel that are on a map: from the first to one past the last. */
 struct taps {
     int32_t first, beyond;
 };

@@ -8,7 +8,7 @@ static void set_weight(const struct layer *layer, uint8_t *weights, uint32_t bit
     *byte = (uint8_t)((*byte & ~(mask << shift)) | field << shift);
 }
 
-/* The weight of a latent: rounded to the nearest code, halves upwards; with two levels its sign. */
+/* Returns the weight of a latent: rounded to the nearest code, halves upwards; with two levels, its sign. */
 static int32_t weight_of(int32_t latent, int32_t fraction, int32_t largest, int has_two_levels)
 {
     if (has_two_levels)
@@ -18,7 +18,7 @@ static int32_t weight_of(int32_t latent, int32_t fraction, int32_t largest, int 
     return rounded > largest ? largest : rounded < -largest ? -largest : rounded;
 }
 
-/* Latents in the middle of their codes. */
+/* Sets latents to the centres of their codes. */
 static void start_latents(const struct layer *layer, const uint8_t *weights, uint32_t bits, int16_t *latents,
         uint32_t size, int32_t fraction)
 {
@@ -28,7 +28,7 @@ static void start_latents(const struct layer *layer, const uint8_t *weights, uin
     }
 }
 
-/* Moves latents by a root mean square of `rate` codes, and the weights with them, or looks whether these are finite. */
+/* Moves latents by a root mean square of `rate` codes and updates the weights, or only checks for finite gradients. */
 static int move_latents(const struct layer *layer, uint8_t *weights, uint32_t bits, int16_t *latents,
         const NUMBER *sums, NUMBER *velocities, uint32_t size, NUMBER terms, NUMBER rate, int32_t fraction,
         int32_t largest, int has_two_levels, int moves)

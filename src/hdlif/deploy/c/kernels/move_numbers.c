@@ -1,4 +1,4 @@
-/* Moves numbers, in units of the squares of their starts if these are given, or looks whether all would be finite. */
+/* Moves numbers, in units of their squared start values if given, or only checks that all would be finite. */
 static int move_numbers(NUMBER *values, const NUMBER *start, const NUMBER *sums, NUMBER *velocities, uint32_t size,
         NUMBER terms, NUMBER rate, int moves)
 {

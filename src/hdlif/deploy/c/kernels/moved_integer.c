@@ -1,4 +1,4 @@
-/* A value after an update by the mean of its gradients, with one rounding, held at `most`. */
+/* Returns a value after an update by its mean gradient, with one rounding, clamped to `most` in magnitude. */
 static int32_t moved_integer(int32_t value, int32_t sum, uint32_t terms, uint32_t rate, int32_t factor, uint32_t drop,
         int32_t most)
 {

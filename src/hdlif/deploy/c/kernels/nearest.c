@@ -1,4 +1,4 @@
-/* The nearest 16-bit integer of a number. A half goes to the even one. */
+/* Returns the nearest 16-bit integer of a number. Halves round to even. */
 static int32_t nearest(float x)
 {
     if (!(x > -32768))

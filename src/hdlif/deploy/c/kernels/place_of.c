@@ -1,5 +1,5 @@
-/* The place of an input of the window, of entry k of [outputs][channels][kernel_y][kernel_x]; `output` is its output
-   within its group. */
+/* Returns the window's input for entry k of [outputs][channels][kernel_y][kernel_x]; sets `output` to its output within
+   the group. */
 static uint32_t place_of(const struct layer *layer, uint32_t k, uint32_t *output)
 {
     const uint32_t taps = (uint32_t)(layer->kernel_y * layer->kernel_x), tap = k % taps;

@@ -1,4 +1,4 @@
-/* The nearest 16-bit integer. */
+/* Returns the nearest 16-bit integer. */
 #if defined(__ARM_FEATURE_SAT)
 #include <arm_acle.h>
 #define saturated(x) __ssat(x, 16)

@@ -1,4 +1,4 @@
-/* The mean gradient; with momentum the velocity, which replaces the one before. */
+/* Returns the mean gradient or, with momentum, the new velocity, which replaces the previous one. */
 static NUMBER velocity_of(const NUMBER *sums, const NUMBER *velocities, uint32_t k, NUMBER terms)
 {
     const NUMBER mean = sums[k] / terms;

@@ -1,4 +1,4 @@
-/* The weight of an input of the window for an output of its group: a number of a table, or a field of bits. */
+/* Returns the weight of a window's input for an output of its group, from a table of numbers or a field of bits. */
 static NUMBER weight_at(const struct layer *layer, const void *weights, uint32_t bits, uint32_t input, uint32_t output)
 {
     if (bits == 0)

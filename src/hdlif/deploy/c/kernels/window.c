@@ -1,4 +1,4 @@
-/* Where the part of a window that lies on a map of `size` begins and ends, if the map has `padding` in front of it. */
+/* Return the begin and the end of the part of a window that is on a map of `size` with `padding` before it. */
 static uint32_t begin_of(uint32_t begin, uint32_t padding)
 {
     return begin < padding ? 0 : begin - padding;
