@@ -330,3 +330,33 @@ def test_run_states_how_long_a_recording_must_be_and_finds_channels_by_name(tmp_
     write_csv(path, [[1, 2]] * 3, ["a", "c"])
     with pytest.raises(InputError, match="it has no column 'b'; choose one of a, c"):
         list(read_series(path, record, time_steps=3))
+
+
+def write_groups(root: Path, **groups: int) -> Path:
+    """Write CLASS/GROUP_N.csv: so many groups of each class, with two files of each."""
+    for label, count in groups.items():
+        for number, take in product(range(count), range(2)):
+            write_csv(root / label / f"{label}{number}_{take}.csv", wave(label, 2 * number + take).tolist(), ["a", "b"])
+    return root
+
+
+def test_groups_of_a_single_class_are_divided_within_their_class(tmp_path: Path) -> None:
+    found = look(write_groups(tmp_path, fast=4, slow=4, still=4), group="GROUP_*.csv")
+    expected = {"train": 4, "validation": 2, "test": 2}
+    assert found.manifest.counts() == dict.fromkeys(("fast", "slow", "still"), expected)
+    assert len({(entry.file[:-6], entry.part) for entry in found.manifest.entries}) == 12
+    assert not found.warnings()
+    named = look(tmp_path, group="GROUP_*.csv", split={"test": ["fast0", "slow1", "still2"]})
+    assert named.manifest.counts() == dict.fromkeys(("fast", "slow", "still"), expected)
+    without = look(tmp_path, group="GROUP_*.csv", split={"validation": 0}).manifest.counts()
+    assert without["still"] == {"train": 6, "validation": 0, "test": 2}
+
+
+def test_a_class_with_too_few_groups_is_trained_on_and_reported(tmp_path: Path) -> None:
+    found = look(write_groups(tmp_path, fast=4, slow=2, still=1), group="GROUP_*.csv")
+    counts = found.manifest.counts()
+    assert counts["slow"] == {"train": 2, "validation": 0, "test": 2}
+    assert counts["still"] == {"train": 2, "validation": 0, "test": 0}
+    validation, test = found.warnings()
+    assert "'still'" in validation and "'slow'" in validation and "data.split.validation" in validation
+    assert "'still'" in test and "'slow'" not in test and "data.split.test" in test
