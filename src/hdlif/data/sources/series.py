@@ -17,6 +17,7 @@ from hdlif.data.folders import laid_out
 from hdlif.data.manifest import Sample
 from hdlif.data.own_data import Layout, OwnData, faults_seen, read_files, refuse_faults
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
+from hdlif.data.spacing import row_spacing, unequal_spacings
 from hdlif.data.targets import Wanted, values_hint
 from hdlif.data.value_samples import (
     STRETCH,
@@ -156,7 +157,15 @@ class Series(Tabular, OfSounds):
             parts=layout.parts,
             ignored={**layout.ignored, **({"shorter files": len(short)} if short else {})},
             windows=() if window is None else (window, stride or window),
-            seen={"window": window, "stride": stride or window, "unreadable": faults_seen(faults), "short": short},
+            seen={
+                "window": window,
+                "stride": stride or window,
+                "unreadable": faults_seen(faults),
+                "short": short,
+                "warnings": unequal_spacings(
+                    {name: one.spacing for name, one in read.items() if one.spacing and name not in faults}
+                ),
+            },
             skipped=tuple(sorted(faults)),
         )
 
@@ -174,7 +183,7 @@ class Series(Tabular, OfSounds):
                 raise
 
         read = {
-            one.name: _File(table, len(content), sha256)
+            one.name: _File(table, len(content), sha256, row_spacing(content))
             for _, one, content, sha256, table in read_files(layout, parse, faults)
         }
         return read, faults, fixes
@@ -182,11 +191,12 @@ class Series(Tabular, OfSounds):
 
 @dataclass(frozen=True)
 class _File:
-    """The table in a file, with the file's size in bytes and SHA-256."""
+    """The table in a file, with the file's size in bytes, SHA-256 and median time between rows, if known."""
 
     table: Table
     bytes: int
     sha256: str
+    spacing: float | None
 
 
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
