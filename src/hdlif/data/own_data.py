@@ -359,14 +359,14 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 
 
 def refuse_faults(
-    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
+    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fixes: Sequence[str] = ()
 ) -> None:
     """Raise `DataError` for unreadable files unless they may be skipped and every class has readable files.
 
     Args:
         faults: the error of each file, by name.
         what: the noun for one file.
-        fix: an alternative to omitting the files.
+        fixes: alternatives to removing or omitting the files.
     """
     if not faults:
         return
@@ -374,15 +374,15 @@ def refuse_faults(
         named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
             f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
-            f"{fix}, or leave them out: --set data.unreadable=skip"
+            f"{', or '.join([*fixes, 'remove them', 'skip them: --set data.unreadable=skip'])}"
         )
     left = {(one.part, one.label) for one in layout.files if one.name not in faults}
     for one in layout.files:
         of_class = f" of class {one.label}" if one.label else ""
         if (one.part, one.label) not in left:
             raise DataError(
-                f"{layout.root}: no {what}{of_class} can be read, such as {one.name} ({faults[one.name]}); add some"
-                + (", or remove the class" if of_class else "")
+                f"{layout.root}: no {what}{of_class} can be read, such as {one.name} ({faults[one.name]}); "
+                + ", or ".join([*fixes, "add some", *(["remove the class"] if of_class else [])])
             )
 
 

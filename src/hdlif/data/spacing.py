@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice, pairwise
 
-from hdlif.errors import some
 from hdlif.inputs.tables import NUMBER, names_in, rows_in
 
 _CLOCKS = ("t", "time", "timestamp", "date", "datetime")
@@ -14,7 +13,6 @@ _MOST_ROWS = 1000
 """Maximum number of rows of a file that are read."""
 _TOLERANCE = 1.05
 """Maximum ratio of spacings that count as equal."""
-_MOST_NAMED = 2
 
 
 def row_spacing(content: bytes) -> float | None:
@@ -46,12 +44,10 @@ def unequal_spacings(spacings: Mapping[str, float]) -> list[str]:
     """
     if not spacings or max(spacings.values()) <= _TOLERANCE * min(spacings.values()):
         return []
-    least, most = min(spacings.values()), max(spacings.values())
-    usual = statistics.median_low(spacings.values())
-    odd = [file for file, one in spacings.items() if not usual / _TOLERANCE <= one <= usual * _TOLERANCE]
+    first, last = (choose(spacings, key=spacings.__getitem__) for choose in (min, max))
     return [
-        f"files differ in sampling rate: the time between rows is {usual:.4g} in most files, but {least:.4g} to "
-        f"{most:.4g} in others, such as {some(odd, _MOST_NAMED)}; resample them to one rate"
+        f"files differ in sampling rate: the time between rows is {spacings[first]:.4g} in {first}, but "
+        f"{spacings[last]:.4g} in {last}; resample all files to one rate"
     ]
 
 

@@ -138,6 +138,22 @@ def test_odd_files_are_named_together_or_left_out_on_request(tmp_path: Path) -> 
     assert found.manifest.digest == look(tmp_path / "good").manifest.digest
 
 
+def test_the_fix_for_a_column_of_text_comes_first(tmp_path: Path) -> None:
+    root, fix = write_folders(tmp_path / "x"), "--set 'data.columns=[b]'"
+    write_csv(root / "slow" / "text.csv", [["10:04", 2]] * 8, ["a", "b"])
+    with pytest.raises(DataError) as refused:
+        look(root)
+    assert 0 < str(refused.value).find(fix) < str(refused.value).find("data.unreadable=skip")
+    assert fix in look(root, unreadable="skip").seen["fixes"][0]
+    for file in (root / "slow").glob("0*.csv"):
+        file.unlink()
+    with pytest.raises(DataError, match=f"no recording of class slow .*; .*{re.escape(fix)}"):
+        look(root, unreadable="skip")
+    one = write_csv(tmp_path / "one.csv", [["10:04", "on", 2]] * 8, ["clock", "label", "b"])
+    with pytest.raises(DataError, match=f"{re.escape(fix)}.* data.group=NAME"):
+        look(one, window=4)
+
+
 def test_a_warning_of_a_clock_states_how_to_leave_it_out(tmp_path: Path) -> None:
     for names, fix in ((["time", "ax", "my y"], 'data.columns=[ax, "my y"]\''), (None, "can name the others")):
         for label, number in product(CLASSES, range(10)):
@@ -372,7 +388,7 @@ def test_files_of_several_sampling_rates_are_reported(tmp_path: Path) -> None:
         write_csv(tmp_path / clock / label / f"{number}.csv", rows, [clock, "a", "b"])
     for clock, spacings in (("t (ms)", ["10", "20"]), ("Timestamp", ["0.01", "0.02"])):
         (warning,) = look(tmp_path / clock, columns=["a", "b"]).warnings()
-        assert re.findall(r"is (\S+) in most .* to (\S+) in .* fast/5\.csv;", warning) == [tuple(spacings)]
+        assert re.findall(r"is (\S+) in fast.*, but (\S+) in fast/5\.csv;", warning) == [tuple(spacings)]
     # 4 % is within the accuracy of clocks.
     rows = [[n / 96, n, n**2] for n in range(8)]
     write_csv(tmp_path / "Timestamp" / "fast" / "5.csv", rows, ["Timestamp", "a", "b"])

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hdlif.data.arrays import are_arrays, arrays_at
 from hdlif.data.columns import LABEL, Tabular, channel_names, rows_of, without
-from hdlif.data.folders import laid_out
+from hdlif.data.folders import SERIES_WITH_TARGETS, laid_out
 from hdlif.data.manifest import Sample
 from hdlif.data.own_data import Layout, OwnData, faults_seen, read_files, refuse_faults
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
@@ -87,7 +87,10 @@ class Series(Tabular, OfSounds):
             return _of_arrays(place, wanted)
         if os.path.isdir(place):  # noqa: PTH112
             if not wanted.one_class:
-                raise ValueError(f"{place} is a folder of classes; leave out each_step, values, labels and ahead")
+                raise ValueError(
+                    f"{place} is a folder, whose time series have one class per subfolder; leave out each_step, "
+                    f"values, labels and ahead, or {SERIES_WITH_TARGETS}"
+                )
             layout = laid_out(place, (".csv", sounds.SUFFIX), what="CSV or WAV file")
             kinds = {Path(one.name).suffix.lower() for one in layout.files}
             if len(kinds) > 1:
@@ -128,7 +131,7 @@ class Series(Tabular, OfSounds):
             lengths = _odd_ones(left, lambda rows: f"{rows} row{'s' * (rows != 1)}", least=_MOST_ALIKE)
         fixes += ["cut all into windows: --set data.window=ROWS"] if lengths else []
         faults |= lengths
-        refuse_faults(layout, faults, self.unreadable, "recording", fix=", or ".join(["remove them", *fixes]))
+        refuse_faults(layout, faults, self.unreadable, "recording", fixes=fixes)
         samples: list[Sample] = []
         short: list[dict[str, Any]] = []
         for one in layout.files:
@@ -161,6 +164,7 @@ class Series(Tabular, OfSounds):
                 "window": window,
                 "stride": stride or window,
                 "unreadable": faults_seen(faults),
+                "fixes": fixes if faults else [],
                 "short": short,
                 "warnings": unequal_spacings(
                     {name: one.spacing for name, one in read.items() if one.spacing and name not in faults}
