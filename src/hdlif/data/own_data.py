@@ -17,9 +17,9 @@ from torch import Tensor
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
 from hdlif.data.image_targets import Located
-from hdlif.data.manifest import PARTS, Entry, Manifest, Part, Sample
+from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
-from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
+from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here, untested
 from hdlif.data.targets import Learned, Scale, Wanted, classes_of, described, digest_of, label_order, learned
 from hdlif.errors import DataError, brief, reason, say_nothing, some
 from hdlif.graph.graph import InputRecord
@@ -178,20 +178,8 @@ class OwnData:
                 f'"{odd[0]}" is read as a class; if it is a part of the data, call the folders '
                 "train, val and test, with the class folders in each"
             )
-        return [*lines, *self._untested(), *self.seen.get("warnings", ())]
-
-    def _untested(self) -> list[str]:
-        """Return a warning for each split, other than the training split, that lacks samples of a class."""
-        counts, lines = self.manifest.counts(), []
-        own_split, groups = self.seen.get("split") or {}, self.seen.get("groups")
-        for part in PARTS[1:]:
-            absent = [brief(label) for label, of_label in counts.items() if not of_label[part]]
-            if self.count("train") and len(absent) < len(counts) > 1 and absent:
-                fix = "add some"
-                if groups and part in own_split:
-                    fix = f"add groups of each class, or list groups of each class in data.split.{part}"
-                lines.append(f"the {part} samples lack the classes {some(absent, 5)}; {fix}")
-        return lines
+        own_split = self.seen.get("split", {}) if self.seen.get("groups") else {}
+        return [*lines, *untested(self.manifest.counts(), own_split), *self.seen.get("warnings", ())]
 
     def __str__(self) -> str:
         """Describe the data in one line."""

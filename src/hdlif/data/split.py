@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hdlif.data.manifest import PARTS, Manifest, Part, Sample
 from hdlif.data.targets import in_order, labels_of
-from hdlif.errors import DataError, brief, did_you_mean
+from hdlif.errors import DataError, brief, did_you_mean, some
 from hdlif.inputs.memory_tasks import Content
 
 PART_FOLDERS: Mapping[str, Part] = {
@@ -148,7 +148,7 @@ def divided_by_class(samples: Sequence[Sample], shares: Shares, wanted: Sequence
         of_class = divided(groups, shares, wanted) or divided(groups, shares, without_validation)
         found |= of_class or {name: _part_named(name, shares, wanted) for name in groups}
     filled = {part for part, share in shares.of_parts.items() if part in wanted and share}
-    return found if filled <= set(found.values()) else None
+    return found if {"train", *filled} <= set(found.values()) else None
 
 
 def _part_named(group: str, shares: Shares, wanted: Sequence[Part]) -> Part:
@@ -269,6 +269,24 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
         fix = f"try another split: {split}" if split else "put some there"
         raise DataError(f'{place}: class "{absent[0]}" is in no {unit} of the training part; {fix}')
+
+
+def untested(counts: Mapping[str, Mapping[Part, int]], groups_of: Collection[str]) -> list[str]:
+    """Return a warning for each split, other than the training split, that has no samples of a class.
+
+    Args:
+        counts: number of samples by class and split.
+        groups_of: the splits into which hdlif divides groups.
+    """
+    lines = []
+    for part in PARTS[1:]:
+        absent = [brief(label) for label, of_label in counts.items() if not of_label[part]]
+        if absent and len(absent) < len(counts):
+            fix = f"add groups of each class, or list them in data.split.{part}" if part in groups_of else "add some"
+            left_out = "this class" if len(absent) == 1 else "these classes"
+            seen = f"there are no {part} samples of {some(absent, 5)}, so the {part} accuracy leaves out {left_out}"
+            lines.append(f"{seen}; {fix}")
+    return lines
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:

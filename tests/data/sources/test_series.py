@@ -376,6 +376,11 @@ def test_a_class_with_too_few_groups_is_trained_on_and_reported(tmp_path: Path) 
     validation, test = found.warnings()
     assert all(word in validation for word in ("'still'", "'slow'", "data.split.validation"))
     assert "'still'" in test
+    # Groups that are named leave none to train on.
+    few = look(write_groups(tmp_path / "few", fast=2, slow=2), group="GROUP_*.csv", split={"validation": 0})
+    assert few.manifest.counts()["fast"] == {"train": 2, "validation": 0, "test": 2}
+    with pytest.raises(DataError, match="too few to divide"):
+        look(few.path, group="GROUP_*.csv", split={"validation": ["fast0", "slow0"], "test": ["fast1", "slow1"]})
 
 
 def test_files_of_several_sampling_rates_are_reported(tmp_path: Path) -> None:
