@@ -184,7 +184,7 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
     for network, options, words in (
         (artefact, {}, r"empty\.csv: the stream ended before the first sample"),
         (of_sounds, {}, r"empty\.csv: .*sound at 8,000 Hz"),
-        (artefact, {"rate": 16000}, "rate = 16000 applies only to audio"),
+        (artefact, {"rate": 16000}, "rate = 16000 applies only to audio.* at the rate of the training data"),
         (of_sounds, {"gaps": "stop"}, "gaps = stop applies only to rows"),
         (of_sounds, {"bad_lines": "skip"}, "bad-lines = skip applies only to rows"),
         (artefact, {"out": tmp_path}, "a network for time series does not produce"),

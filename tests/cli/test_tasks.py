@@ -139,6 +139,12 @@ def test_errors_are_of_the_values_as_the_network_learned_them(data: Path, tmp_pa
         np.savez(tmp_path / "moved.npz", x=arrays["x"], y=arrays["y"] + np.array([1000.0, 0.0]))
     moved, own = (evaluate(tmp_path / "run", data=str(path)) for path in (tmp_path / "moved.npz", data / "regress.npz"))
     assert moved.metrics["rmse"] > own.metrics["rmse"] + 300
+    assert moved.mean_rmse is not None
+    assert own.mean_rmse is not None
+    assert moved.mean_rmse > own.mean_rmse + 300
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["mean_rmse"] == pytest.approx(own.mean_rmse)
+    assert f"mean: rmse {own.mean_rmse:.4g}" in evaluation_text(own.as_dict()).splitlines()[1]
 
 
 def test_a_run_goes_with_its_table_whose_rows_may_stand_in_another_order(tmp_path: Path) -> None:

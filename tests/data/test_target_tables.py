@@ -14,6 +14,7 @@ from hdlif.data import OwnData
 from hdlif.data.manifest import changes
 from hdlif.data.sources.events import Recordings
 from hdlif.data.sources.pictures import Pictures
+from hdlif.data.sources.series import Series
 from hdlif.errors import DataError
 from hostile import NAMES, one_printable_line
 from picture_folders import write_pictures
@@ -208,3 +209,14 @@ def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table(columns), root / "labels.parquet")
     with pytest.raises(DataError, match="row 4"):
         look(root, values=["light"])
+
+
+def test_time_series_next_to_a_table_of_values_are_refused_with_advice(tmp_path: Path) -> None:
+    for number in range(4):
+        write_csv(tmp_path / f"{number}.csv", [[number, 1]] * 5, ["ax", "ay"])
+    write_csv(tmp_path / "wear.csv", [[f"{number}.csv", number] for number in range(4)], ["file", "wear"])
+    for keys in ({}, {"targets": "wear.csv"}):
+        with pytest.raises(DataError, match=r"arrays x \[N, T, C\] and y"):
+            look(tmp_path, values=["wear"], **keys)
+    with pytest.raises(ValueError, match=r"arrays x \[N, T, C\] and y"):
+        Series(None, path=str(tmp_path), values=["wear"]).find()

@@ -132,5 +132,7 @@ def test_layers_that_there_are_not_are_refused_by_their_argument() -> None:
         for name, value in ((name, value) for name, values in arguments.items() for value in values):
             with naming(name, value), pytest.raises(ValueError, match=f"{name} = "):
                 made(build, **{name: value})
+    with pytest.raises(ValueError, match=r"companded = \[3, 4\];.* in 0\.\.2$"):
+        made(conv1d, companded=(3, 4), changes=True)
     with pytest.raises(ValueError, match="holds 299 steps; at most 256"):
         made(conv1d, kernel=300)

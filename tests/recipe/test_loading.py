@@ -86,7 +86,7 @@ time_steps = 1000000000 is refused                | time_steps=1000000000
 seed = -1 is refused                              | seed=-1
 data.batch_size = 0 is refused                    | data.batch_size=0
 data.augment = "flip" is refused; it should be a  | data.augment=flip
-data.augment.0.kind is missing                    | data.augment=[{most: 1}]
+data.augment.0.kind is missing; begin each item   | data.augment=[{most: 1}]
 data.augment.0.kind = 3 is refused                | data.augment=[{kind: 3}]
 data.augment.0.strength = Infinity is refused     | data.augment=[{kind: a, strength: .inf}]
 training.learning_rate = NaN is refused           | training.learning_rate=.nan
@@ -104,6 +104,7 @@ neuron.kind = 3 is refused                        | neuron.kind=3
 --set a..b=3: is not an assignment                | a..b=3
 --set rule={kind:foo}: YAML reads kind:foo as a k | rule={kind:foo}
 --set seed.x=3: seed = 42 has no keys             | seed.x=3
+--set data.augment.jitter=3: data.augment = [       | data.augment.jitter=3
 --set model.x=!!binary aGk=: a text in YAML can   | model.x=!!binary aGk=
 --set data.group=*_GROUP.csv: a text in YAML can  | data.group=*_GROUP.csv
 --set data.group= @it's: a text in YAML cannot b  | data.group= @it's

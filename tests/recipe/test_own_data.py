@@ -248,8 +248,20 @@ def test_the_network_follows_from_the_kind_of_data_and_of_target(tmp_path: Path)
     recipe, _ = default_recipe(tmp_path / "table.csv")
     assert (recipe.model.kind, recipe.norm.kind, recipe.data.kind) == ("dense", "affine", "table")
     path = save(tmp_path / "values.npz", SERIES, DRAWS.normal(size=(60, 1)))
-    recipe, _ = default_recipe(path, "data.values=[load]", "task={kind: regress}")
+    recipe, said = default_recipe(path, "data.values=[load]")
     assert (recipe.task.kind, recipe.model.kind) == ("regress", "conv1d")
+    assert any(line.startswith("  task = ") for line in said)
+    recipe, _ = default_recipe(path, "data.values=[load]", "task.learn_from=last")
+    assert recipe.task.arguments == {"learn_from": "last"}
+    recipe, said = default_recipe(path, "data.values=[load]", "task={kind: regress, loss: huber}")
+    assert recipe.task.arguments == {"loss": "huber"}
+    assert not any(line.startswith("  task = ") for line in said)
+    recipe, _ = default_recipe(path, "data.ahead=3")
+    assert (recipe.task.kind, recipe.task.arguments) == ("regress", {"combine": "each"})
+    labels = save(tmp_path / "labels.npz", SERIES, DRAWS.integers(0, 2, (60, 2)))
+    assert default_recipe(labels, "data.labels=[a, b]")[0].task.kind == "multilabel"
+    steps = save(tmp_path / "steps.npz", SERIES, DRAWS.integers(0, 2, (60, 20)))
+    assert default_recipe(steps, "data.each_step=true")[0].task.kind == "sequence"
 
 
 def test_without_data_of_ones_own_a_recipe_is_asked_for() -> None:

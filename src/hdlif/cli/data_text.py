@@ -95,6 +95,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
         seen = "1 file, which stops training" if len(faults) == 1 else f"{len(faults)} files, which stop training"
         lines.append(f"unreadable     {seen} without --set data.unreadable=skip:")
         lines += _listed(f"{fault['file']}: {fault['reason']}" for fault in faults)
+        lines += [f"to read them   {fix}" for fix in result.get("fixes", ())]
     return lines
 
 

@@ -11,7 +11,7 @@ from hdlif.cli.options import DataKeys, DataRoot, DataSet, Place, argument, call
 from hdlif.cli.output import say as to_stderr
 from hdlif.cli.output import show
 from hdlif.errors import say_nothing
-from hdlif.report.tables import aligned, figure
+from hdlif.report.tables import aligned, figure, mean_line
 from hdlif.zoo import WEIGHTS, network_file
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class EvaluationResult:
         confusion: counts of samples (or steps) of a classification, with one row per true class and one column per
             predicted class.
         accuracy_per_class: the accuracy of each class; None for classes without samples.
+        mean_rmse: for values, the rmse of always predicting the training mean.
         early: for a classification over several steps, the mean number of steps and the accuracy for each confidence of
             early exit.
         evaluation: for a checkpoint, the engine that ran the network (`Evaluated`).
@@ -43,6 +44,7 @@ class EvaluationResult:
     labels: tuple[str, ...]
     confusion: list[list[int]] | None = None
     accuracy_per_class: list[float | None] | None = None
+    mean_rmse: float | None = None
     early: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
 
@@ -56,6 +58,8 @@ class EvaluationResult:
         from hdlif.training.tasks import figures_as_json
 
         figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
+        if self.mean_rmse is not None:
+            figures["mean_rmse"] = self.mean_rmse
         if confusion and self.confusion is not None:
             figures |= {"labels": list(self.labels), "confusion": self.confusion}
             figures["accuracy_per_class"] = self.accuracy_per_class
@@ -160,6 +164,7 @@ def _evaluation_result(
         labels=tuple(labels) if counted is None else counted.classes,
         confusion=None if counted is None else counted.counts.tolist(),
         accuracy_per_class=None if counted is None else counted.accuracy_per_class,
+        mean_rmse=result.mean_rmse,
         early=drawing.early.files().get("early") if isinstance(drawing, Chosen) else None,
         evaluation=evaluation,
     )
@@ -173,6 +178,7 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in metrics.items())
     if result["accuracy"] is None:
         text = f"{figures} of {result['n']} samples"
+        text += f"\n{mean_line(result['mean_rmse'])}" if "mean_rmse" in result else ""
     else:
         text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
         text += f"; {figures}" if figures else ""

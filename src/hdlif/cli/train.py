@@ -25,7 +25,7 @@ from hdlif.cli.options import (
 )
 from hdlif.cli.output import saying_how_to_go_on, show
 from hdlif.errors import InputError, RecipeError, say_nothing
-from hdlif.report.tables import measured, networks_table
+from hdlif.report.tables import mean_line, measured, networks_table
 
 if TYPE_CHECKING:
     from hdlif.recipe import Recipe
@@ -232,10 +232,11 @@ def as_text(result: "TrainResult", out: Path) -> str:
         held_out = result.validation_score is not None or result.validation_accuracy is not None
         chosen = "the best on validation" if held_out else "the last"
         said += [f"kept from epoch {result.best_epoch}, {chosen}"]
+    baseline = [] if result.mean_rmse is None else [mean_line(result.mean_rmse)]
     row = networks_table([replace(result, name=name)])
     profile = shlex.join(["hdlif", "profile", out.as_posix(), "--counting", "honest"])
     note = f"Energy counts every operation for one {samples.one}. More figures, also by layer: {profile}"
-    return "\n".join([f"{name}: {', '.join(said)}", "", row, "", note])
+    return "\n".join([f"{name}: {', '.join(said)}", *baseline, "", row, "", note])
 
 
 def _call(train: Callable[..., Run], given: dict[str, Any]) -> Any:

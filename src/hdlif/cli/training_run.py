@@ -297,6 +297,7 @@ def _result(
         per_step=None if classifies else test.per_step,
         task=None if plain else recipe.task.model_dump(mode="json"),
         metric=None if plain else task.metric,
+        mean_rmse=test.mean_rmse,
         **asked_for(task, test),
         evaluation=measured.evaluated.as_dict(),
         **vars(measured.counts),

@@ -86,8 +86,8 @@ def rows_of(place: Path, request: Tabular) -> TableRows:
         if text and f"no column '{LABEL}'" in str(error):
             fix = "; name the one that holds the classes: --set data.label=NAME"
         elif error.text_in is not None:
-            of_group = "; if it names the row's group, --set data.group=NAME" if text else ""
-            fix = f"{of_group}; {without(error.text_in, content, suffix, text)}"
+            of_group = "; or, if it names the row's group, --set data.group=NAME" if text else ""
+            fix = f"; {without(error.text_in, content, suffix, text)}{of_group}"
         raise DataError(f"{place}: {error}{fix}") from error
     table, learned = _without_targets(place, whole, wanted)
     return TableRows(

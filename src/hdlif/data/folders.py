@@ -25,6 +25,8 @@ from hdlif.errors import DataError, brief, reason, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
 
+SERIES_WITH_TARGETS = "save time series and their targets as arrays x [N, T, C] and y (docs/how_to/series.md)"
+"""Advice in errors about files of time series that are not sorted by class."""
 MOST_FILES = 10**7
 """Maximum number of files and folders; a higher number suggests an entire disk instead of a data set."""
 FILE, PART = "file", "part"
@@ -239,12 +241,12 @@ class Listed(Placed):
             return place / tables[0]
         several = f"it contains several tables ({some(tables, _MOST_ROWS_NAMED)})"
         named = "".join(f", {name}" for name in self.wanted.names[:_MOST_ROWS_NAMED])
-        recorded = (
-            "; or, if each is a recording over time, put it into a folder named after its class" if tables else ""
-        )
+        recorded = "; or, if each is a recording over time, put it into a folder named after its class"
+        if not self.wanted.one_class:
+            recorded = f"; or, if each is a recording over time, {SERIES_WITH_TARGETS}"
         raise DataError(
             f"{place}: {several if tables else 'it contains no table of targets'}; name a .csv or .parquet file with "
-            f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded}"
+            f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded if tables else ''}"
         )
 
     def _of_table(self, place: Path, path: Path, suffixes: Collection[str], what: str) -> Layout:
@@ -318,6 +320,12 @@ def _check_files(
     if absent := [name for name in first if name not in there]:
         meant = next((one for one in names if Path(one).stem == absent[0] or Path(one).name == absent[0]), None)
         more = f" (so for {len(absent):,} rows)" if len(absent) > 1 else ""
+        # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
+        if absent[0].lower().endswith(SUFFIXES) and os.path.isfile(place / absent[0]):  # noqa: PTH113
+            raise DataError(
+                f"{path}: {line} {first[absent[0]]} lists {brief(absent[0])}, which is a table{more}; "
+                f"{SERIES_WITH_TARGETS}"
+            )
         raise DataError(
             f"{path}: {line} {first[absent[0]]} lists {brief(absent[0])}, but there is no {what} at that path below "
             f"{place}{more}; " + (f'write "{meant}"' if meant else "put it there, or remove the row")

@@ -19,7 +19,7 @@ from hdlif.data.files import ByteSource
 from hdlif.data.image_targets import Located
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
-from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
+from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here, untested
 from hdlif.data.targets import Learned, Scale, Wanted, classes_of, described, digest_of, label_order, learned
 from hdlif.errors import DataError, brief, reason, say_nothing, some
 from hdlif.graph.graph import InputRecord
@@ -178,7 +178,8 @@ class OwnData:
                 f'"{odd[0]}" is read as a class; if it is a part of the data, call the folders '
                 "train, val and test, with the class folders in each"
             )
-        return [*lines, *self.seen.get("warnings", ())]
+        own_split = self.seen.get("split", {}) if self.seen.get("groups") else {}
+        return [*lines, *untested(self.manifest.counts(), own_split), *self.seen.get("warnings", ())]
 
     def __str__(self) -> str:
         """Describe the data in one line."""
@@ -346,14 +347,14 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 
 
 def refuse_faults(
-    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
+    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fixes: Sequence[str] = ()
 ) -> None:
     """Raise `DataError` for unreadable files unless they may be skipped and every class has readable files.
 
     Args:
         faults: the error of each file, by name.
         what: the noun for one file.
-        fix: an alternative to omitting the files.
+        fixes: alternatives to removing or omitting the files.
     """
     if not faults:
         return
@@ -361,15 +362,15 @@ def refuse_faults(
         named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
             f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
-            f"{fix}, or leave them out: --set data.unreadable=skip"
+            f"{', or '.join([*fixes, 'remove them', 'skip them: --set data.unreadable=skip'])}"
         )
     left = {(one.part, one.label) for one in layout.files if one.name not in faults}
     for one in layout.files:
         of_class = f" of class {one.label}" if one.label else ""
         if (one.part, one.label) not in left:
             raise DataError(
-                f"{layout.root}: no {what}{of_class} can be read, such as {one.name} ({faults[one.name]}); add some"
-                + (", or remove the class" if of_class else "")
+                f"{layout.root}: no {what}{of_class} can be read, such as {one.name} ({faults[one.name]}); "
+                + ", or ".join([*fixes, "add some", *(["remove the class"] if of_class else [])])
             )
 
 

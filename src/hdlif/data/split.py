@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hdlif.data.manifest import PARTS, Manifest, Part, Sample
 from hdlif.data.targets import in_order, labels_of
-from hdlif.errors import DataError, brief, did_you_mean
+from hdlif.errors import DataError, brief, did_you_mean, some
 from hdlif.inputs.memory_tasks import Content
 
 PART_FOLDERS: Mapping[str, Part] = {
@@ -112,7 +112,8 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
     if shares.whole:
         return dict.fromkeys(contents, "test" if "test" in wanted else "train")
     order = sorted(set(contents), key=lambda content: rank(content, shares.seed))
-    parts: dict[str, Part] = {name: part for part, names in shares.named.items() for name in names if part in wanted}
+    named = {name: part for part, names in shares.named.items() for name in names if part in wanted}
+    parts = {name: part for name, part in named.items() if name in order}
     left = [content for content in order if content not in parts]
     for part, share in shares.of_parts.items():
         if part in wanted and not isinstance(share, tuple):
@@ -122,6 +123,36 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
     if len(parts) >= len(order):
         return None
     return {content: parts.get(content, "train") for content in order}
+
+
+def divided_by_class(samples: Sequence[Sample], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
+    """Divide the groups of each class, as `divided` divides contents, if every group has a single class.
+
+    A class with too few groups for all splits has no validation groups. If it has only one group, it has no test groups
+    either.
+
+    Returns:
+        The part of each group, or None if a group has several classes or a requested part would be empty.
+    """
+    labels: dict[str, set[str]] = {}
+    for one in samples:
+        labels.setdefault(one.unit, set()).update(labels_of(one))
+    if any(len(of_group) > 1 for of_group in labels.values()):
+        return None
+    classes: dict[str, list[str]] = {}
+    for group, (label,) in labels.items():
+        classes.setdefault(label, []).append(group)
+    without_validation = [part for part in wanted if part != "validation"]
+    found: dict[str, Part] = {}
+    for groups in classes.values():
+        of_class = divided(groups, shares, wanted) or divided(groups, shares, without_validation)
+        found |= of_class or {name: _part_named(name, shares, wanted) for name in groups}
+    filled = {part for part, share in shares.of_parts.items() if part in wanted and share}
+    return found if {"train", *filled} <= set(found.values()) else None
+
+
+def _part_named(group: str, shares: Shares, wanted: Sequence[Part]) -> Part:
+    return next((part for part, names in shares.named.items() if group in names and part in wanted), "train")
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
@@ -157,7 +188,7 @@ def parts_of(
         place: place of the data, for errors.
         parts: parts in which samples are placed; other parts are taken from "train", or from all samples without
             parts. With a validation fraction of 0, "validation" samples are used for training.
-        grouped: whether units, such as people, may be in several classes.
+        grouped: whether units, such as people, may be in several classes. If none is, each class is divided.
         unit, counted: the noun for one unit, and a function that describes a number of units.
         fix, hint: another fix for too few samples, shown after the default fix (`fix`) or instead of it (`hint`).
     Raises:
@@ -177,6 +208,8 @@ def parts_of(
     split_from: Part | None = "train" if parts else None
     divide = [number for number, one in enumerate(samples) if wanted and one.part == split_from]
     taken: dict[int, Part] = {}
+    if grouped and (by_class := divided_by_class([samples[number] for number in divide], shares, wanted)):
+        taken, divide = {number: by_class[units[number]] for number in divide}, []
 
     def in_class(number: int) -> str:
         return "" if grouped else samples[number].label
@@ -197,7 +230,7 @@ def parts_of(
         taken |= {number: found[units[number]] for number in numbers}
     chosen: list[Part] = [taken.get(number) or one.part or "train" for number, one in enumerate(samples)]
     if not shares.whole:
-        _check_trained(place, samples, chosen, unit, f"--set data.split.seed={shares.seed + 1}" if divide else "")
+        _check_trained(place, samples, chosen, unit, f"--set data.split.seed={shares.seed + 1}" if taken else "")
     return chosen
 
 
@@ -236,6 +269,24 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
         fix = f"try another split: {split}" if split else "put some there"
         raise DataError(f'{place}: class "{absent[0]}" is in no {unit} of the training part; {fix}')
+
+
+def untested(counts: Mapping[str, Mapping[Part, int]], groups_of: Collection[str]) -> list[str]:
+    """Return a warning for each split, other than the training split, that has no samples of a class.
+
+    Args:
+        counts: number of samples by class and split.
+        groups_of: the splits into which hdlif divides groups.
+    """
+    lines = []
+    for part in PARTS[1:]:
+        absent = [brief(label) for label, of_label in counts.items() if not of_label[part]]
+        if absent and len(absent) < len(counts):
+            fix = f"add groups of each class, or list them in data.split.{part}" if part in groups_of else "add some"
+            left_out = "this class" if len(absent) == 1 else "these classes"
+            seen = f"there are no {part} samples of {some(absent, 5)}, so the {part} accuracy leaves out {left_out}"
+            lines.append(f"{seen}; {fix}")
+    return lines
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:

@@ -292,9 +292,12 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
         "groups": sorted(units) if recorded.grouped else None,
         "ignored": dict(recorded.ignored),
         "warnings": [
-            f"{name} rises in every row, like a clock or a counter, so it is probably not sensor data; "
-            f"{leaving_out(recorded.channels, rising)}"
-            for name in rising
+            *recorded.seen.get("warnings", ()),
+            *(
+                f"{name} rises in every row, like a clock or a counter, so it is probably not sensor data; "
+                f"{leaving_out(recorded.channels, rising)}"
+                for name in rising
+            ),
         ],
     }
 

@@ -60,7 +60,7 @@ def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
     if suffix == PARQUET:
         with _parquet(content) as file:
             return _columns_of_parquet(file)
-    return names_in(next(_rows(content))[1])
+    return names_in(next(rows_in(content))[1])
 
 
 def parse_named(
@@ -94,7 +94,7 @@ def parse_table(
         Unreadable: the file is not such a table, has no rows, or lacks a named column; a row has more or fewer cells
             than the first; or a cell is empty, not a number, not finite or beyond float32.
     """
-    numbered = _rows(content)
+    numbered = rows_in(content)
     top, first = next(numbered)
     if not first:
         raise Unreadable("line 1 is blank")
@@ -138,7 +138,7 @@ def parse_table(
     return Table(tuple(header[place] for place in places) if header else None, numbers, words, lines)
 
 
-def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
+def rows_in(content: bytes) -> Iterator[tuple[int, list[str]]]:
     """Yield each row of a CSV file with the number of the line on which the row ends. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it contains a zero byte, so it is not text")

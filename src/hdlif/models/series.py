@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.nn import BatchNorm2d, Changes, DelayLine, Recurrent, Sequential, Temporal
 from hdlif.nn import companded as compander
+from hdlif.nn.companding import check_channels
 
 
 def dense(
@@ -233,6 +234,7 @@ def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[d
     """Return the modules before the first layer by name, and the number of channels that they output."""
     front: dict[str, nn.Module] = {}
     companded, count = list(companded), channels
+    check_channels(count, companded)
     if changes:
         front["changes"] = Changes()
         companded, count = [*companded, *range(channels, 2 * channels)], 2 * channels

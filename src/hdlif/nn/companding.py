@@ -62,10 +62,17 @@ def companded(channels: int, which: Sequence[int]) -> Companded:
         ValueError: a channel does not exist, or occurs twice.
     """
     numbers = list(which)
-    if len(set(numbers)) < len(numbers) or not all(type(n) is int and 0 <= n < channels for n in numbers):
-        raise ValueError(f"companded = {numbers[:9]}; name channels once each, whole numbers in 0..{channels - 1}")
+    check_channels(channels, numbers)
     made = Companded(1, learned=False, channels=channels, per_step=False)
     value = made.step_values()["share"].values()
     value.zero_()
     value[:, numbers] = 1
     return made
+
+
+def check_channels(channels: int, which: Sequence[int]) -> None:
+    """Raise `ValueError` unless `which` contains different channels, numbered from 0."""
+    if len(set(which)) < len(which) or not all(type(n) is int and 0 <= n < channels for n in which):
+        raise ValueError(
+            f"companded = {list(which[:9])}; name channels of the data once each, by their numbers in 0..{channels - 1}"
+        )

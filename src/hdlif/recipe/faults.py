@@ -19,6 +19,8 @@ ALIASES: Mapping[str, str] = {
     "wd": "training.weight_decay",
 }
 """Other names of keys, used only for suggestions in errors."""
+AUGMENT, AUGMENT_EXAMPLE = "data.augment", "[{kind: jitter, deviation: 0.05}]"
+"""A key, and an example of its value for errors."""
 _MOST_PLACES = 5
 """Maximum number of names in an error."""
 _MOST_BRANCHES = 4
@@ -48,9 +50,11 @@ def recipe_error(name: object, errors: list[ErrorDetails], tree: Mapping[str, An
             section = f'{key}: {{kind: {kind}}} in a file, --set "{key}={{kind: {kind}}}" in a shell'
             said = f"{seen} is refused; it should be a section, for example {section}"
         case "tuple_type":
-            said = f"{seen} is refused; it should be a list, for example [flip, shift]"
+            said = f"{seen} is refused; it should be a list, for example [flip, shift] or {AUGMENT_EXAMPLE}"
         case "invalid-json-value":
             said = f"{seen} is refused; it should be text, a number, true, false, null, a list or a mapping"
+        case "missing" if key.startswith(f"{AUGMENT}."):
+            said = f"{key} is missing; begin each item with its kind, for example {AUGMENT_EXAMPLE}"
         case "missing":
             said = f"{key} is missing; `hdlif recipes show digits_hdlif` prints a complete recipe"
         case _:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import RecipeError, cut, did_you_mean
 from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
-from hdlif.recipe.faults import recipe_error, worst
+from hdlif.recipe.faults import AUGMENT, AUGMENT_EXAMPLE, recipe_error, worst
 
 
 def shipped(folder: str) -> list[str]:
@@ -220,11 +220,14 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     if len(text) > MOST_BYTES:
         raise RecipeError(f"{source}: is longer than {MOST_BYTES:,} characters; write it into a recipe of its own")
     place = tree
-    for section in sections:
+    for depth, section in enumerate(sections, 1):
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            fix = f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
-            raise RecipeError(f"{source}: {cut(section)} = {shown(place)} has no keys; {fix}")
+            name = cut(".".join(sections[:depth]))
+            value = f'"{name}={AUGMENT_EXAMPLE}"' if name == AUGMENT else f"{name}=VALUE"
+            raise RecipeError(
+                f"{source}: {name} = {shown(place)} has no keys; set {name} as a whole, for example --set {value}"
+            )
     try:
         value = parse_yaml(text, source=source)
     except RecipeError:

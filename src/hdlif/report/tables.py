@@ -86,6 +86,11 @@ def measured(result: TrainResult, *, digits: int = 2) -> str:
     return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
 
 
+def mean_line(rmse: float) -> str:
+    """Format the error of always predicting the training mean, for comparison with a network's error."""
+    return f"always the training mean: rmse {rmse:.4g}"
+
+
 def score(validated: TrainResult | TrialResult) -> str:
     """Format the validation result that determines the best epoch of a training run or trial."""
     accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}

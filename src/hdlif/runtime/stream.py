@@ -121,6 +121,7 @@ class Stream:
             fix = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
             if own is None:
                 fix = " applies only to audio, but the network takes rows of numbers; remove it"
+                fix += ", and send rows at the rate of the training data" + (" (data.rate)" if record.rates else "")
             raise HdlifError(f"rate = {brief(rate)}{fix}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None

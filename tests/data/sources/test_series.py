@@ -138,6 +138,22 @@ def test_odd_files_are_named_together_or_left_out_on_request(tmp_path: Path) -> 
     assert found.manifest.digest == look(tmp_path / "good").manifest.digest
 
 
+def test_the_fix_for_a_column_of_text_comes_first(tmp_path: Path) -> None:
+    root, fix = write_folders(tmp_path / "x"), "--set 'data.columns=[b]'"
+    write_csv(root / "slow" / "text.csv", [["10:04", 2]] * 8, ["a", "b"])
+    with pytest.raises(DataError) as refused:
+        look(root)
+    assert 0 < str(refused.value).find(fix) < str(refused.value).find("data.unreadable=skip")
+    assert fix in look(root, unreadable="skip").seen["fixes"][0]
+    for file in (root / "slow").glob("0*.csv"):
+        file.unlink()
+    with pytest.raises(DataError, match=f"no recording of class slow .*; .*{re.escape(fix)}"):
+        look(root, unreadable="skip")
+    one = write_csv(tmp_path / "one.csv", [["10:04", "on", 2]] * 8, ["clock", "label", "b"])
+    with pytest.raises(DataError, match=f"{re.escape(fix)}.* data.group=NAME"):
+        look(one, window=4)
+
+
 def test_a_warning_of_a_clock_states_how_to_leave_it_out(tmp_path: Path) -> None:
     for names, fix in ((["time", "ax", "my y"], 'data.columns=[ax, "my y"]\''), (None, "can name the others")):
         for label, number in product(CLASSES, range(10)):
@@ -330,3 +346,55 @@ def test_run_states_how_long_a_recording_must_be_and_finds_channels_by_name(tmp_
     write_csv(path, [[1, 2]] * 3, ["a", "c"])
     with pytest.raises(InputError, match="it has no column 'b'; choose one of a, c"):
         list(read_series(path, record, time_steps=3))
+
+
+def write_groups(root: Path, **groups: int) -> Path:
+    """Write CLASS/GROUP_N.csv: so many groups of each class, with two files of each."""
+    for label, count in groups.items():
+        for number, take in product(range(count), range(2)):
+            write_csv(root / label / f"{label}{number}_{take}.csv", wave(label, 2 * number + take).tolist(), ["a", "b"])
+    return root
+
+
+def test_groups_of_a_single_class_are_divided_within_their_class(tmp_path: Path) -> None:
+    found = look(write_groups(tmp_path, fast=4, slow=4, still=4), group="GROUP_*.csv")
+    expected = {"train": 4, "validation": 2, "test": 2}
+    assert found.manifest.counts() == dict.fromkeys(("fast", "slow", "still"), expected)
+    assert len({(entry.file[:-6], entry.part) for entry in found.manifest.entries}) == 12
+    assert not found.warnings()
+    named = look(tmp_path, group="GROUP_*.csv", split={"test": ["fast0", "slow1", "still2"]})
+    assert named.manifest.counts() == dict.fromkeys(("fast", "slow", "still"), expected)
+    without = look(tmp_path, group="GROUP_*.csv", split={"validation": 0}).manifest.counts()
+    assert without["still"] == {"train": 6, "validation": 0, "test": 2}
+
+
+def test_a_class_with_too_few_groups_is_trained_on_and_reported(tmp_path: Path) -> None:
+    found = look(write_groups(tmp_path, fast=4, slow=2, still=1), group="GROUP_*.csv")
+    counts = found.manifest.counts()
+    assert counts["slow"] == {"train": 2, "validation": 0, "test": 2}
+    assert counts["still"] == {"train": 2, "validation": 0, "test": 0}
+    validation, test = found.warnings()
+    assert all(word in validation for word in ("'still'", "'slow'", "data.split.validation"))
+    assert "'still'" in test
+    # Groups that are named leave none to train on.
+    few = look(write_groups(tmp_path / "few", fast=2, slow=2), group="GROUP_*.csv", split={"validation": 0})
+    assert few.manifest.counts()["fast"] == {"train": 2, "validation": 0, "test": 2}
+    with pytest.raises(DataError, match="too few to divide"):
+        look(few.path, group="GROUP_*.csv", split={"validation": ["fast0", "slow0"], "test": ["fast1", "slow1"]})
+
+
+def test_files_of_several_sampling_rates_are_reported(tmp_path: Path) -> None:
+    for (label, number), clock in product(product(CLASSES, range(6)), ("t (ms)", "Timestamp")):
+        seconds = 0.02 if (label, number) == ("fast", 5) else 0.01
+        times: list[Any] = [1e9 + 1000 * seconds * step for step in range(8)]
+        if clock == "Timestamp":
+            times = [f"2026-05-04 10:00:00.{round(1000 * seconds) * step:03}" for step in range(8)]
+        rows = [[time, *values] for time, values in zip(times, wave(label, number).tolist(), strict=True)]
+        write_csv(tmp_path / clock / label / f"{number}.csv", rows, [clock, "a", "b"])
+    for clock, spacings in (("t (ms)", ["10", "20"]), ("Timestamp", ["0.01", "0.02"])):
+        (warning,) = look(tmp_path / clock, columns=["a", "b"]).warnings()
+        assert re.findall(r"is (\S+) in fast.*, but (\S+) in fast/5\.csv;", warning) == [tuple(spacings)]
+    # 4 % is within the accuracy of clocks.
+    rows = [[n / 96, n, n**2] for n in range(8)]
+    write_csv(tmp_path / "Timestamp" / "fast" / "5.csv", rows, ["Timestamp", "a", "b"])
+    assert not [line for line in look(tmp_path / "Timestamp", columns=["a", "b"]).warnings() if "sampling" in line]

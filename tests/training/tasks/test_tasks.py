@@ -89,6 +89,7 @@ def test_errors_of_values_are_those_of_torchmetrics_in_their_units(combine: Any,
     predicted, true = taken[combine].double() * scale + shift, target.flatten(0, -2).double() * scale + shift
     rmse = (predicted - true).square().mean().sqrt().item()
     assert found.metrics["rmse"] == pytest.approx(rmse)
+    assert found.mean_rmse == pytest.approx((true - shift).square().mean().sqrt().item())
     for name, oracle in (("mae", MeanAbsoluteError()), ("r2", R2Score())):
         expected = oracle.set_dtype(torch.float64)(predicted, true).item()
         assert found.metrics[name] == pytest.approx(expected, rel=1e-5)

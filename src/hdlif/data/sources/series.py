@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from hdlif.data.arrays import are_arrays, arrays_at
 from hdlif.data.columns import LABEL, Tabular, channel_names, rows_of, without
-from hdlif.data.folders import laid_out
+from hdlif.data.folders import SERIES_WITH_TARGETS, laid_out
 from hdlif.data.manifest import Sample
 from hdlif.data.own_data import Layout, OwnData, faults_seen, read_files, refuse_faults
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
+from hdlif.data.spacing import row_spacing, unequal_spacings
 from hdlif.data.targets import Wanted, values_hint
 from hdlif.data.value_samples import (
     STRETCH,
@@ -86,7 +87,10 @@ class Series(Tabular, OfSounds):
             return _of_arrays(place, wanted)
         if os.path.isdir(place):  # noqa: PTH112
             if not wanted.one_class:
-                raise ValueError(f"{place} is a folder of classes; leave out each_step, values, labels and ahead")
+                raise ValueError(
+                    f"{place} is a folder, whose time series have one class per subfolder; leave out each_step, "
+                    f"values, labels and ahead, or {SERIES_WITH_TARGETS}"
+                )
             layout = laid_out(place, (".csv", sounds.SUFFIX), what="CSV or WAV file")
             kinds = {Path(one.name).suffix.lower() for one in layout.files}
             if len(kinds) > 1:
@@ -127,7 +131,7 @@ class Series(Tabular, OfSounds):
             lengths = _odd_ones(left, lambda rows: f"{rows} row{'s' * (rows != 1)}", least=_MOST_ALIKE)
         fixes += ["cut all into windows: --set data.window=ROWS"] if lengths else []
         faults |= lengths
-        refuse_faults(layout, faults, self.unreadable, "recording", fix=", or ".join(["remove them", *fixes]))
+        refuse_faults(layout, faults, self.unreadable, "recording", fixes=fixes)
         samples: list[Sample] = []
         short: list[dict[str, Any]] = []
         for one in layout.files:
@@ -156,7 +160,16 @@ class Series(Tabular, OfSounds):
             parts=layout.parts,
             ignored={**layout.ignored, **({"shorter files": len(short)} if short else {})},
             windows=() if window is None else (window, stride or window),
-            seen={"window": window, "stride": stride or window, "unreadable": faults_seen(faults), "short": short},
+            seen={
+                "window": window,
+                "stride": stride or window,
+                "unreadable": faults_seen(faults),
+                "fixes": fixes if faults else [],
+                "short": short,
+                "warnings": unequal_spacings(
+                    {name: one.spacing for name, one in read.items() if one.spacing and name not in faults}
+                ),
+            },
             skipped=tuple(sorted(faults)),
         )
 
@@ -174,7 +187,7 @@ class Series(Tabular, OfSounds):
                 raise
 
         read = {
-            one.name: _File(table, len(content), sha256)
+            one.name: _File(table, len(content), sha256, row_spacing(content))
             for _, one, content, sha256, table in read_files(layout, parse, faults)
         }
         return read, faults, fixes
@@ -182,11 +195,12 @@ class Series(Tabular, OfSounds):
 
 @dataclass(frozen=True)
 class _File:
-    """The table in a file, with the file's size in bytes and SHA-256."""
+    """The table in a file, with the file's size in bytes, SHA-256 and median time between rows, if known."""
 
     table: Table
     bytes: int
     sha256: str
+    spacing: float | None
 
 
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:

@@ -57,6 +57,7 @@ from hdlif.recipe.builders.task import (
     build_task,
     graph_record,
     target_taken,
+    task_choice,
     with_class_weights,
 )
 from hdlif.recipe.builders.training import (

@@ -9,6 +9,7 @@ from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
 from hdlif.recipe.builders.data import data_kind, input_record, target_of
 from hdlif.recipe.builders.data_sets import DATA
+from hdlif.recipe.builders.defaults import Choice
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
 from hdlif.recipe.builders.part import At, Part, Section, field, takes
 
@@ -41,6 +42,13 @@ _FITTING = {
     "boxes": "task.kind=detect",
     "boxes_each": "'task={kind: detect, combine: each}'",
 }
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "classes": {"kind": "sequence"},
+    "values": {"kind": "regress"},
+    "values_each": {"kind": "regress", "combine": "each"},
+    "labels": {"kind": "multilabel"},
+}
+"""Sections `task` for targets that base recipes do not have."""
 GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size", "strides")
 DETECTED_AT = (8,)
 """Default strides of a detector's levels."""
@@ -187,6 +195,12 @@ def target_taken(kind: str, *, each: bool) -> str:
         "detect": "boxes_each" if each else "boxes",
     }
     return taken.get(kind, "values_each" if each else "values")
+
+
+def task_choice(recipe: Recipe) -> Choice | None:
+    """Choose the section `task` that fits the keys of the recipe's data, or return None if the recipe's own fits."""
+    target = target_of(recipe)
+    return Choice("task", _DEFAULTS[target], f"to predict {_SAID[target]}") if target in _DEFAULTS else None
 
 
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:

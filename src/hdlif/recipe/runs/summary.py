@@ -91,6 +91,7 @@ class TrainResult:
         test_samples: size of the test set.
         metrics, per_step, task, metric: for other tasks or with additional metrics: all test metrics by name, the first
             metric at or after each step, the recipe's section `task`, and the name of the first metric.
+        mean_rmse: for values, the rmse of always predicting the training mean.
         larger_is_better, parts: for additional metrics: whether larger is better, or None if unknown; and the names of
             the values of metrics with several values, such as one per output.
         evaluation: how the test set was evaluated.
@@ -121,6 +122,7 @@ class TrainResult:
     per_step: tuple[Real, ...] | None = None
     task: Mapping[str, Any] | None = None
     metric: Name | None = None
+    mean_rmse: Number = None
     larger_is_better: Mapping[Name, bool | None] | None = None
     parts: Mapping[Name, tuple[Name, ...]] | None = None
     evaluation: Mapping[str, Any] | None = None
@@ -186,7 +188,7 @@ class TrainResult:
         return {name: value for name, value in found.items() if name not in _OF_TASKS or value is not None}
 
 
-_OF_TASKS = ("metrics", "per_step", "task", "metric", "larger_is_better", "parts", "validation_metrics")
+_OF_TASKS = ("metrics", "per_step", "task", "metric", "mean_rmse", "larger_is_better", "parts", "validation_metrics")
 RESULT = TypeAdapter(TrainResult)
 """Validator for the output of `TrainResult.as_dict` in untrusted files."""
 

@@ -161,7 +161,8 @@ class _Tally(Tally):
         r2 = torch.where(variance > 0, 1 - squares / variance.clamp_min(1e-300), torch.zeros(()).double())
         metrics = {"rmse": self._score(sums), "mae": float(errors.sum() / counts.sum()), "r2": float(r2.mean())}
         per_step = tuple(math.sqrt(total / n) for total in sums["squares"].tolist())
-        return Evaluation(None, per_step, loss, n, metrics)
+        mean_rmse = math.sqrt(float(powers.sum() / counts.sum()))
+        return Evaluation(None, per_step, loss, n, metrics, mean_rmse)
 
 
 class Errors:

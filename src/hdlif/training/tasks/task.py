@@ -54,6 +54,7 @@ class Evaluation:
         loss: loss of the outputs of all steps, averaged over samples.
         n: number of samples.
         metrics: figures and metrics by name, including `Task.metric`; undefined values are NaN.
+        mean_rmse: for values, the rmse of always predicting the training mean.
     """
 
     accuracy: float | None
@@ -61,6 +62,7 @@ class Evaluation:
     loss: float
     n: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    mean_rmse: float | None = None
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
