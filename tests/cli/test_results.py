@@ -61,7 +61,7 @@ def test_the_text_says_what_is_known_and_ends_with_a_command() -> None:
     ):
         lines = as_text(replace(FINISHED, **changes), Path("runs/my photos")).splitlines()
         assert lines[0].endswith(first)
-        assert lines[-1].endswith("hdlif profile 'runs/my photos'")
+        assert lines[-1].endswith("hdlif profile 'runs/my photos' --counting honest")
     of_values = replace(FINISHED, **OF_VALUES, mean_rmse=0.5)  # type: ignore[arg-type]
     assert as_text(of_values, Path("runs/x")).splitlines()[1].endswith(": rmse 0.5")
     seeds = SeedsResult.of("digits_hdlif", [replace(FINISHED, seed=42, accuracy=0.9)])
