@@ -1,4 +1,4 @@
-"""Export of a deployed graph as an ONNX model.
+"""Export deployed graphs to ONNX.
 
 There are two forms. `unrolled` exports a model that runs an entire sequence on a static image. The unrolled model
 computes constant values once and runs neurons step by step. Layers without state run once, with time folded into the

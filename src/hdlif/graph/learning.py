@@ -49,7 +49,7 @@ def layers_after(graph: Graph) -> dict[str, int]:
     """Return, for each value that receives a gradient, the largest number of weight layers between the value and the
     output.
 
-    Gradients pass neither to the previous step (`delay`) nor through equations that emit no spikes.
+    Gradients do not flow to the previous step (through `delay`), or through equations that emit no spikes.
     """
     found = {graph.output: 0}
     for node in reversed(graph.nodes):

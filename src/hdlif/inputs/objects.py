@@ -19,7 +19,7 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
     """Compute each pixel's object number (0 for no object) from the logits of "background", "boundary" and "inside".
 
     The method is a watershed transform of the softmax probability p of the class "inside". At each level in `LEVELS`,
-    existing objects grow over adjacent pixels where p is above the level. All other connected components with at least
+    existing objects grow into adjacent pixels where p is above the level. All other connected components with at least
     `least` pixels become new objects; at the last level, components of any size become objects. Finally, objects grow
     over the foreground, where the probability of the background is below 0.5. Each foreground component without an
     object becomes a new object, and objects with fewer than `least` pixels are dropped.

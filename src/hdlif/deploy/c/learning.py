@@ -135,7 +135,7 @@ class Learning:
         return sorted(arrays, key=lambda array: -_dtype(array[0]).itemsize)
 
     def memory(self, content: bytes) -> dict[str, Array]:
-        """Convert the bytes of a struct `NAME_learned` to the format of `hdlif.runtime.Learner.memory`.
+        """Convert the bytes of a `NAME_learned` struct to the format of `hdlif.runtime.Learner.memory`.
 
         Raises:
             StateError: `content` has a different size.

@@ -56,7 +56,7 @@ def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...]
 
 
 def fields_of(graph: Graph) -> dict[str, Any]:
-    """Return a graph's input, labels, task and time steps by key."""
+    """Return a dict with a graph's input, labels, task and time steps."""
     return {
         "input": _stated(graph.input, _OPTIONAL_INPUT),
         "labels": list(graph.labels),

@@ -40,7 +40,7 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows, given the values of parameters; numbers and one-element arrays have their current values."""
+        """Return the rows for these parameter values. Numbers and one-element arrays keep their current values."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 

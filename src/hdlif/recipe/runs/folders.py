@@ -140,8 +140,8 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
     """Return whether the folder contains a training run that ended before its first checkpoint.
 
     If the user wrote the recipe.yaml, return False. Also return False if the log contains a validation, because the
-    networks of such a run have been removed. If `again` is true, one validation is allowed, because the run may have
-    ended between its first validation and its first checkpoint.
+    networks of such a run have been removed. If `again` is true, the log may contain one validation, because the run
+    may have ended between its first validation and its first checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {run_folder.RECIPE, run_folder.METRICS}

@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """If a process fails, kill the other processes and then the current one, because they could wait forever."""
+    """If a process fails, kill the other processes, which could wait forever, and then the current one."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

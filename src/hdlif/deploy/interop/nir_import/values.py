@@ -75,7 +75,7 @@ def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
 
 
 def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) -> list[int]:
-    """Return the padding of each axis, which is equal on both sides."""
+    """Return the symmetric padding per side for each axis."""
     said = node.values.get("padding")
     if not isinstance(said, str):
         return sizes(name, node, "padding", len(kernel))
