@@ -58,7 +58,12 @@ def test_each_kind_of_data_is_told_counted_and_drawn(name: str, tmp_path: Path) 
 
 def test_whether_validation_samples_train_without_a_recipe(tmp_path: Path) -> None:
     few, many = write_pictures(tmp_path / "few"), write_pictures(tmp_path / "many", 134, size=(4, 4))
-    for path, keys, trains in ((few, [], True), (many, [], False), (few, ["data.split={validation: 0.2}"], False)):
+    for path, keys, trains in (
+        (few, [], True),
+        (many, [], False),
+        (few, ["data.split={validation: 0.2}"], False),
+        (few, ["data.split.seed=1"], True),
+    ):
         result = inspect(str(path), overrides=keys)
         assert result["trains_on_validation"] is trains
         assert ("also trains on them" in as_text(result)) is trains

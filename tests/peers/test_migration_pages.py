@@ -80,6 +80,18 @@ def test_the_page_of_spikingjelly_runs(data: None) -> None:
     assert len(names["spikes"].records) == 17  # type: ignore[attr-defined]
 
 
+def assert_same_spikes_and_gradients(
+    ours: str, current: torch.Tensor, expected: torch.Tensor, gain: float = 1.0
+) -> None:
+    """Compare the neuron of an expression, for `gain` times this current, with the spikes of another library's."""
+    found, _ = eval(ours, {**vars(hdlif.nn), **vars(hdlif.functional), "T": 8})(current * gain, None, range(8))
+    assert 0.1 < expected.mean() < 0.9
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(current)
+    gradients = [torch.autograd.grad((y * weights).sum(), current)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_neurons_beside_one_another_on_the_page_of_spikingjelly_are_equal() -> None:
     neurons = pytest.importorskip("spikingjelly.activation_based.neuron", reason="pip install spikingjelly")
     text = (DOCS / "tutorials/from_spikingjelly.md").read_text("utf-8")
@@ -91,13 +103,7 @@ def test_neurons_beside_one_another_on_the_page_of_spikingjelly_are_equal() -> N
         node.step_mode = "m"
         gain = 1 / node.tau if getattr(node, "decay_input", False) else 1.0
         current = (1.2 / gain * torch.rand(8, 5, 100)).requires_grad_()
-        expected = node(current)
-        found, _ = eval(ours, {**vars(hdlif.nn), **vars(hdlif.functional), "T": 8})(current * gain, None, range(8))
-        assert 0.1 < expected.mean() < 0.9
-        torch.testing.assert_close(found, expected)
-        weights = torch.randn_like(current)
-        gradients = [torch.autograd.grad((y * weights).sum(), current)[0] for y in (found, expected)]
-        torch.testing.assert_close(*gradients)
+        assert_same_spikes_and_gradients(ours, current, node(current), gain)
 
 
 def test_neurons_beside_one_another_on_the_page_of_snntorch_are_equal() -> None:
@@ -112,13 +118,7 @@ def test_neurons_beside_one_another_on_the_page_of_snntorch_are_equal() -> None:
         for step in current:
             spk, mem = node(step, mem)
             spikes.append(spk)
-        expected = torch.stack(spikes)
-        found, _ = eval(ours, {**vars(hdlif.nn), **vars(hdlif.functional), "T": 8})(current, None, range(8))
-        assert 0.1 < expected.mean() < 0.9
-        torch.testing.assert_close(found, expected)
-        weights = torch.randn_like(current)
-        gradients = [torch.autograd.grad((y * weights).sum(), current)[0] for y in (found, expected)]
-        torch.testing.assert_close(*gradients)
+        assert_same_spikes_and_gradients(ours, current, torch.stack(spikes))
 
 
 def test_the_page_of_snntorch_runs(data: None) -> None:

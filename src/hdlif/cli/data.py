@@ -87,7 +87,7 @@ def inspect(
             **({"shortest": record.shortest} if record.shortest else {}),
         },
         **found.seen,
-        "trains_on_validation": "split" not in keys and trains_on_validation(found),
+        "trains_on_validation": trains_on_validation(found, overrides),
         "warnings": found.warnings(),
         "digest": found.manifest.digest,
     }

@@ -241,12 +241,11 @@ class Listed(Placed):
             return place / tables[0]
         several = f"it contains several tables ({some(tables, _MOST_ROWS_NAMED)})"
         named = "".join(f", {name}" for name in self.wanted.names[:_MOST_ROWS_NAMED])
-        recorded = "; or, if each is a recording over time, put it into a folder named after its class"
-        if not self.wanted.one_class:
-            recorded = f"; or, if each is a recording over time, {SERIES_WITH_TARGETS}"
+        of_series = "put it into a folder named after its class" if self.wanted.one_class else SERIES_WITH_TARGETS
+        recorded = f"; or, if each is a recording over time, {of_series}" if tables else ""
         raise DataError(
             f"{place}: {several if tables else 'it contains no table of targets'}; name a .csv or .parquet file with "
-            f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded if tables else ''}"
+            f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded}"
         )
 
     def _of_table(self, place: Path, path: Path, suffixes: Collection[str], what: str) -> Layout:

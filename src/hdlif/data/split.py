@@ -69,6 +69,11 @@ class Shares:
         return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
 
     @property
+    def part_of(self) -> dict[str, Part]:
+        """The split of each listed group."""
+        return {name: part for part, names in self.named.items() for name in names}
+
+    @property
     def whole(self) -> bool:
         """Whether all samples without an assigned split are test samples."""
         return (self.validation, self.test) == (0, 1)
@@ -112,8 +117,8 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
     if shares.whole:
         return dict.fromkeys(contents, "test" if "test" in wanted else "train")
     order = sorted(set(contents), key=lambda content: rank(content, shares.seed))
-    named = {name: part for part, names in shares.named.items() for name in names if part in wanted}
-    parts = {name: part for name, part in named.items() if name in order}
+    listed = shares.part_of
+    parts = {name: listed[name] for name in order if listed.get(name) in wanted}
     left = [content for content in order if content not in parts]
     for part, share in shares.of_parts.items():
         if part in wanted and not isinstance(share, tuple):
@@ -142,17 +147,13 @@ def divided_by_class(samples: Sequence[Sample], shares: Shares, wanted: Sequence
     classes: dict[str, list[str]] = {}
     for group, (label,) in labels.items():
         classes.setdefault(label, []).append(group)
-    without_validation = [part for part in wanted if part != "validation"]
+    without_validation, listed = [part for part in wanted if part != "validation"], shares.part_of
     found: dict[str, Part] = {}
     for groups in classes.values():
         of_class = divided(groups, shares, wanted) or divided(groups, shares, without_validation)
-        found |= of_class or {name: _part_named(name, shares, wanted) for name in groups}
+        found |= of_class or {name: listed.get(name, "train") for name in groups}
     filled = {part for part, share in shares.of_parts.items() if part in wanted and share}
     return found if {"train", *filled} <= set(found.values()) else None
-
-
-def _part_named(group: str, shares: Shares, wanted: Sequence[Part]) -> Part:
-    return next((part for part, names in shares.named.items() if group in names and part in wanted), "train")
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:

@@ -128,7 +128,7 @@ class Rows:
         Raises `Unreadable`.
         """
         try:
-            cells = self._cells_in(number, line)
+            cells = self._split(number, line)
             if cells is None or (not self._cells and self._begins(cells)):
                 return None
             row = self._numbers(number, cells)
@@ -146,7 +146,7 @@ class Rows:
 
         return self._gaps.fill(row, gap)
 
-    def _cells_in(self, number: int, line: bytes) -> list[str] | None:
+    def _split(self, number: int, line: bytes) -> list[str] | None:
         """Return the cells of a line, or None if the line is blank."""
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)

@@ -85,9 +85,8 @@ class DelayLine(Temporal):
 class Changes(DelayLine):
     """A layer that appends changes: y_t = [x_t, x_t - x_{t-1}] along channels, with x = 0 before the first step.
 
-    `Changes` computes small changes in large values exactly. A layer that learns to subtract the
-    previous step is only approximate. `Changes` is deployed as a delay line with two taps and a 1x1 convolution with
-    weights of 0, 1 and -1.
+    `Changes` computes small changes in large values exactly. A layer that learns to subtract the previous step is only
+    approximate. `Changes` is deployed as a delay line with two taps and a 1x1 convolution with weights of 0, 1 and -1.
 
     >>> import torch
     >>> from hdlif.nn import Changes

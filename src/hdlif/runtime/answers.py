@@ -219,10 +219,6 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
     return np.asarray(same, np.float64)
 
 
-def _no_box(answer: Answer) -> str:
-    return f"no box (highest score {answer['highest_score']:.2f})" if "highest_score" in answer else "no box"
-
-
 def in_words(answer: Answer) -> str:
     """Format a prediction as a short text; of a forecast, only the steps after the input's last step.
 
@@ -243,8 +239,10 @@ def in_words(answer: Answer) -> str:
     """
     where = f"; {answer['file']}" if "file" in answer else ""
     if "boxes" in answer:
+        if not answer["boxes"]:
+            return f"no box (highest score {answer['highest_score']:.2f}){where}"
         boxes = Counter(box["label"] for box in answer["boxes"])
-        return (", ".join(f"{count} {label}" for label, count in sorted(boxes.items())) or _no_box(answer)) + where
+        return ", ".join(f"{count} {label}" for label, count in sorted(boxes.items())) + where
     if "objects" in answer:
         return f"{answer['objects']:,} object{'s' * (answer['objects'] != 1)}{where}"
     if "pixels" in answer:

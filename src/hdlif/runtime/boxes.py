@@ -89,8 +89,7 @@ def decode_boxes(
     all_logits = np.concatenate(logits)
     order = np.argsort(-all_logits, kind="stable")[:MOST_PEAKS]
     cut = np.concatenate(corners)[order].clip(0, [width, height] * 2).astype(np.float32)
-    given = (1 / (1 + np.exp(-all_logits[order].clip(-80, 80)))).astype(np.float32)
-    found = Boxes(cut, given, np.concatenate(labels)[order].astype(np.int64))
+    found = Boxes(cut, _scores(all_logits[order]), np.concatenate(labels)[order].astype(np.int64))
     found = found.where(np.flatnonzero((cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])))
     found = found if overlap >= 1 else without_overlaps(found, overlap)
     return found.where(np.arange(min(len(found), MOST_BOXES)))
@@ -98,8 +97,13 @@ def decode_boxes(
 
 def highest_score(outputs: Floats, classes: int, strides: Sequence[int], size: tuple[int, int]) -> float:
     """Return the highest score of any location and class; the arguments are as in `decode_boxes`."""
-    logit = max(float(scores.max()) for scores, _ in split_levels(outputs, classes, strides, *size))
-    return float(1 / (1 + np.exp(-np.clip(logit, -80, 80))))
+    logits = [scores.max() for scores, _ in split_levels(outputs, classes, strides, *size)]
+    return float(_scores(np.array(logits)).max())
+
+
+def _scores(logits: Floats) -> Floats:
+    scores: Floats = (1 / (1 + np.exp(-logits.clip(-80, 80)))).astype(np.float32)
+    return scores
 
 
 def _largest_around(scores: Floats) -> Floats:

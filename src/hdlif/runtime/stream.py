@@ -120,8 +120,9 @@ class Stream:
         if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
             fix = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
             if own is None:
-                fix = " applies only to audio, but the network takes rows of numbers; remove it"
-                fix += ", and send rows at the rate of the training data" + (" (data.rate)" if record.rates else "")
+                trained_at = "the rate of the training data" + (" (data.rate)" if record.rates else "")
+                fix = " applies only to audio, but the network takes rows of numbers; "
+                fix += f"remove it, and send rows at {trained_at}"
             raise HdlifError(f"rate = {brief(rate)}{fix}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None

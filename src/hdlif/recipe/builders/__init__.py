@@ -57,7 +57,7 @@ from hdlif.recipe.builders.task import (
     build_task,
     graph_record,
     target_taken,
-    task_choice,
+    task_choices,
     with_class_weights,
 )
 from hdlif.recipe.builders.training import (

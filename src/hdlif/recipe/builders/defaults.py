@@ -23,6 +23,7 @@ BATCHES = 12
 """Number of batches per epoch, if the limits in `BATCH` allow it."""
 BATCH = (8, 64)
 """Minimum and maximum batch size."""
+_VALIDATION = "data.split.validation"
 FEWEST_VALIDATED = 60
 """Minimum number of validation samples: the standard error of a fraction is then at most 0.065."""
 LONGEST, SHORTENED = 512, 256
@@ -55,13 +56,21 @@ class Choice:
 
 def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
     """Return the choices derived from the data, in the order of a recipe's keys, without keys that are overridden."""
-    given = {key.strip(): value for key, _, value in (override.partition("=") for override in overrides)}
+    given = _values_by_key(overrides)
     return [one for one in _choices(found, given) if not any(_covers(key, one.key) for key in given)]
 
 
-def trains_on_validation(found: OwnData) -> bool:
-    """Return whether validation samples that were split off here are too few to choose an epoch, and train instead."""
-    return "validation" in found.seen.get("split", ()) and found.count("validation") < FEWEST_VALIDATED
+def trains_on_validation(found: OwnData, overrides: Iterable[str] = ()) -> bool:
+    """Return whether validation samples that were split off here are too few to choose an epoch, and train instead.
+
+    They do not if an override sets their fraction.
+    """
+    too_few = "validation" in found.seen.get("split", ()) and found.count("validation") < FEWEST_VALIDATED
+    return too_few and not any(_covers(key, _VALIDATION) for key in _values_by_key(overrides))
+
+
+def _values_by_key(overrides: Iterable[str]) -> dict[str, str]:
+    return {key.strip(): value for key, _, value in (override.partition("=") for override in overrides)}
 
 
 def _choices(found: OwnData, given: Mapping[str, str]) -> list[Choice]:
@@ -70,7 +79,7 @@ def _choices(found: OwnData, given: Mapping[str, str]) -> list[Choice]:
     if trains_on_validation(found):
         samples += validated
         reason = f"{validated} samples are too few to choose an epoch; all samples train, and the last epoch is kept"
-        chosen.append(Choice("data.split.validation", 0, reason))
+        chosen.append(Choice(_VALIDATION, 0, reason))
     batch = batch_size(samples)
     per_epoch = samples // batch
     epochs = max(EPOCHS, math.ceil(UPDATES / per_epoch))

@@ -197,10 +197,10 @@ def target_taken(kind: str, *, each: bool) -> str:
     return taken.get(kind, "values_each" if each else "values")
 
 
-def task_choice(recipe: Recipe) -> Choice | None:
-    """Choose the section `task` that fits the keys of the recipe's data, or return None if the recipe's own fits."""
+def task_choices(recipe: Recipe) -> list[Choice]:
+    """Choose the section `task` that fits the keys of the recipe's data; return no choice if the recipe's own fits."""
     target = target_of(recipe)
-    return Choice("task", _DEFAULTS[target], f"to predict {_SAID[target]}") if target in _DEFAULTS else None
+    return [Choice("task", _DEFAULTS[target], f"to predict {_SAID[target]}")] if target in _DEFAULTS else []
 
 
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:

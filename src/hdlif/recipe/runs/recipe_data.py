@@ -101,15 +101,14 @@ def _following_from_data(
 
     # Other sections may belong to a network that has not been chosen yet.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
-    of_target = None
-    if "task" not in keys:
-        of_target = builders.task_choice(loaded(start, *(one for one in of_data if one.lstrip().startswith("data"))))
-        task += [] if of_target is None else [of_target.override]
+    keys_of_data = [one for one in of_data if one.lstrip().startswith("data")]
+    of_target = [] if "task" in keys else builders.task_choices(loaded(start, *keys_of_data))
+    task += [one.override for one in of_target]
     first = loaded(start, *(["data.size=null"] if known else []), *of_data)
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
     start = known or STARTS[found.input.kind][1]
-    chosen = [*([] if of_target is None else [of_target]), *defaults.choices(found, overrides)]
+    chosen = [*of_target, *defaults.choices(found, overrides)]
     recipe = loaded(start, *(one.override for one in chosen), *overrides)
     builders.check_names(recipe)
     same = recipe.data.arguments == first.data.arguments and recipe.data.size == first.data.size

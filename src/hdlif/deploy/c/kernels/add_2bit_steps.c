@@ -9,8 +9,8 @@
 /* Adds the listed changes, times their weights, to the sums of a group; a change of 0 ends the list. Weights are -1, 0
    and 1, two bits each, times changes of up to 15: the sums of a list stay within 13 bits. */
 #if defined(__ARM_FEATURE_DSP)
-/* The four weights in a byte, as two words w = w0 + w1 * 2^13. The product with p = c0 + c1 * 2^27, in 64 bits, is w0
-   c0 + w1 c0 * 2^13 + w0 c1 * 2^27 + w1 c1 * 2^40: four sums, each starting in the middle of its field. */
+/* The four weights in a byte, as two words w = w0 + w1 * 2^13. The product with p = c0 + c1 * 2^27, in 64 bits, is
+   w0 c0 + w1 c0 * 2^13 + w0 c1 * 2^27 + w1 c1 * 2^40: four sums, each starting in the middle of its field. */
 static const int32_t PAIRS_2BIT[256][2] = {@pairs@};
 #define HALF ((int64_t)1 << 12 | (int64_t)1 << 26 | (int64_t)1 << 39)
 
