@@ -208,6 +208,8 @@ def test_choices_for_a_short_series_are_printed_with_reasons_unless_overridden(t
     assert recipe.data.arguments["split"] == {"validation": 0}
     assert (recipe.data.batch_size, recipe.training.epochs) == (8, 134)
     assert "  data.batch_size = 8: 51 training samples" in said
+    _, said = default_recipe(path, "data.split={validation: 0.15}")
+    assert "  data.batch_size = 8: 42 training samples" in said
     mine = "norm={kind: batch_norm}", "model.kernel=3", "training.epochs=2", "data.batch_size=4"
     recipe, said = default_recipe(path, *mine)
     assert (recipe.norm.kind, recipe.model.arguments["kernel"], recipe.training.epochs) == ("batch_norm", 3, 2)

@@ -17,7 +17,7 @@ from figures import markdown, pages, records
 from figures.drawing import digest_of, drawn
 from figures.pages import ROOT, MacroError
 from figures.registry import FIGURES, PLOTS, TABLES
-from figures.tables import digits, losses
+from figures.tables import digits, losses, protocol
 from figures.tables.unseen import left_out
 
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in pages.pages()}
@@ -100,7 +100,7 @@ def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> 
 
 
 def test_examples_of_forms_hold() -> None:
-    for module in (markdown, losses):
+    for module in (markdown, losses, protocol):
         found = doctest.testmod(module)
         assert found.attempted > 0 == found.failed, module
 
@@ -142,6 +142,18 @@ def test_losses_show_the_cost_of_the_cut_and_the_gain_of_each_change_over_pairs_
     assert rows_of(losses.changes(record))[1:] == [
         ["all: HD-LIF over LIF", "5.0 ± 5.0", "25.0 ± 15.0", "30.0 ± 0.0", "20.0 ± 0.0"]
     ]
+
+
+def test_hypotheses_are_decided_by_seeds_that_all_their_arms_have(folder: Path) -> None:
+    (folder / "experiments").mkdir()
+    arms = {"cifar10_hdlif": (0.900, 0.801, 0.702), "cifar10_lif": (0.800, 0.700, 0.600), "cifar10_hdlif_stbp": (0.9,)}
+    for arm, accuracies in arms.items():
+        for seed, accuracy in enumerate(accuracies, 42):
+            (folder / f"experiments/{arm}_{seed}.json").write_text(json.dumps({"accuracy": accuracy}))
+    found = rows_of(pages.table("cifar10_hypotheses"))
+    assert found[3][1:] == ["3", "+10.1", "+9.9 to +10.3", "+9.4 to +10.8", "confirmed"]
+    assert found[2][1:] == ["1", "+0.0", "—", "—", "untested"]
+    assert found[1][1:] == ["0", "—", "—", "—", "untested"]
 
 
 def test_a_set_that_is_left_out_has_no_say_in_the_setting_it_is_measured_with() -> None:

@@ -76,7 +76,7 @@ def _values_by_key(overrides: Iterable[str]) -> dict[str, str]:
 def _choices(found: OwnData, given: Mapping[str, str]) -> list[Choice]:
     samples, validated = found.count("train"), found.count("validation")
     chosen: list[Choice] = []
-    if trains_on_validation(found):
+    if trains_on_validation(found, given):
         samples += validated
         reason = f"{validated} samples are too few to choose an epoch; all samples train, and the last epoch is kept"
         chosen.append(Choice(_VALIDATION, 0, reason))

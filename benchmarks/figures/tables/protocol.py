@@ -1,0 +1,131 @@
+"""The arms and hypotheses of `benchmarks/protocol.md`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+from scipy.stats import t as student
+
+from figures import records
+from figures.markdown import MISSING, megabytes, of_values, table
+from figures.registry import Record
+from figures.registry import table as registered
+
+ARMS = {
+    "a": ("cifar10_relu", "ReLU, one step"),
+    "b": ("cifar10_relu_w1p5_s4", "ReLU, one step, low-bit"),
+    "c": ("cifar10_relu_wide_w1p5_s4", "ReLU, one step, low-bit, wider"),
+    "d": ("cifar10_hdlif_w1p5_s4", "HD-LIF, random step, low-bit"),
+    "e": ("cifar10_hdlif", "HD-LIF, random step"),
+    "f": ("cifar10_hdlif_stbp", "HD-LIF, STBP"),
+    "g": ("cifar10_lif_stbp", "LIF, STBP"),
+    "h": ("cifar10_lif", "LIF, random step"),
+}
+"""By letter: the arm in `benchmarks/experiments.yaml`, and the name of its network."""
+DECIDING = 1 - 0.05 / 7
+"""The level of the intervals that decide, for seven hypotheses (Bonferroni)."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The mean difference in accuracy, in points, is on one side of a bound."""
+
+    text: str
+    signs: Mapping[str, int]
+    """By arm: 1 if its accuracy is added, -1 if it is subtracted."""
+    bound: float = 0.0
+    above: bool = False
+    """Whether the difference should exceed the bound; otherwise it should not."""
+
+    def verdict(self, low: float, high: float) -> str:
+        """Return whether an interval confirms or rejects the hypothesis.
+
+        >>> gain = Hypothesis("", {"e": 1, "h": -1}, above=True)
+        >>> gain.verdict(0.1, 0.5), gain.verdict(-0.5, -0.1), gain.verdict(-0.1, 0.5)
+        ('confirmed', 'rejected', 'undecided')
+        >>> Hypothesis("", {"f": 1, "e": -1}, bound=1.0).verdict(0.2, 0.9)
+        'confirmed'
+        """
+        if low > self.bound or high <= self.bound:
+            return "confirmed" if (low > self.bound) == self.above else "rejected"
+        return "undecided"
+
+
+HYPOTHESES = (
+    Hypothesis("low-bit ReLU of equal energy is no more accurate than low-bit HD-LIF", {"c": 1, "d": -1}),
+    Hypothesis("STBP is at most 1 point better than the random step for HD-LIF", {"f": 1, "e": -1}, 1.0),
+    Hypothesis("HD-LIF is better than LIF with the random step", {"e": 1, "h": -1}, above=True),
+    Hypothesis("HD-LIF is better than LIF with STBP", {"f": 1, "g": -1}, above=True),
+    Hypothesis("cutting time costs LIF more than HD-LIF", {"g": 1, "h": -1, "f": -1, "e": 1}, above=True),
+    Hypothesis("low bits and half the memory cost at most 1 point", {"e": 1, "d": -1}, 1.0),
+    Hypothesis("ReLU is no more accurate than HD-LIF with STBP", {"a": 1, "f": -1}),
+)
+
+
+def interval(differences: list[float], level: float) -> tuple[float, float]:
+    """Return Student's t interval of the mean.
+
+    >>> [round(end, 2) for end in interval([1.0, 2.0, 3.0], 0.95)]
+    [-0.48, 4.48]
+    """
+    half = float(student.ppf((1 + level) / 2, len(differences) - 1)) * stdev(differences) / sqrt(len(differences))
+    return mean(differences) - half, mean(differences) + half
+
+
+def differences(signs: Mapping[str, int], accuracies: Mapping[str, Mapping[int, float]]) -> list[float]:
+    """Return the difference in points with each seed that all arms have.
+
+    >>> differences({"a": 1, "f": -1}, {"a": {42: 0.75, 43: 0.5}, "f": {42: 0.5}})
+    [25.0]
+    """
+    seeds = set.intersection(*(set(accuracies[arm]) for arm in signs))
+    return [100 * sum(sign * accuracies[arm][seed] for arm, sign in signs.items()) for seed in sorted(seeds)]
+
+
+def runs(arm: str) -> dict[int, Record]:
+    """Return the records of an arm, by seed."""
+    found = (re.fullmatch(rf"experiments/{ARMS[arm][0]}_(\d+)", name) for name in records.names())
+    return {int(one[1]): records.record(one[0]) for one in found if one}
+
+
+@registered("cifar10_arms", None)
+def _arms(record: Record) -> str:
+    lines = []
+    for arm, (_, shown) in ARMS.items():
+        if found := list(runs(arm).values()):
+            deployed = [one["evaluation"]["ms_per_image"].get("deployed") for one in found]
+            lines.append(
+                [
+                    f"{arm}: {shown}",
+                    f"{len(found)}",
+                    of_values([one["accuracy"] for one in found], ".1f", 100),
+                    f"{1e3 * mean(one['energy_mj_honest'] for one in found):.1f}",
+                    f"{1e3 * mean(one['energy_mj'] for one in found):.1f}",
+                    f"{1e3 * found[0]['stored_mb']:,.0f}",
+                    megabytes(mean(one["peak_bytes"] for one in found), ".0f"),
+                    # Other work makes a training slower, so the fastest says most.
+                    f"{min(one['train_seconds'] for one in found) / 60:.0f}",
+                    f"{min(deployed):.1f}" if all(deployed) else MISSING,
+                ]
+            )
+    heads = ["network", "seeds", "accuracy %", "energy, all operations (µJ)", "energy, as published (µJ)", "file (kB)"]
+    return table([*heads, "peak, MB", "training (min)", "ms per image"], lines)
+
+
+@registered("cifar10_hypotheses", None)
+def _hypotheses(record: Record) -> str:
+    accuracies = {arm: {seed: one["accuracy"] for seed, one in runs(arm).items()} for arm in ARMS}
+    lines = []
+    for number, hypothesis in enumerate(HYPOTHESES, 1):
+        found = differences(hypothesis.signs, accuracies)
+        line = [f"{number}. {hypothesis.text}", f"{len(found)}", f"{mean(found):+.1f}" if found else MISSING]
+        if len(found) > 1:
+            deciding = interval(found, DECIDING)
+            ends = (interval(found, 0.95), deciding)
+            line += [*("{:+.1f} to {:+.1f}".format(*one) for one in ends), hypothesis.verdict(*deciding)]
+        else:
+            line += [MISSING, MISSING, "untested"]
+        lines.append(line)
+    return table(["hypothesis", "seeds", "difference (points)", "95 %", "99.3 %", "verdict"], lines)
