@@ -9,6 +9,7 @@ checkpoint and stop; the next call resumes them.
 
 import argparse
 import fcntl
+import itertools
 import json
 import os
 import shlex
@@ -59,12 +60,13 @@ def load_jobs(path: Path, arms: list[str]) -> list[Job]:
     for one in listed:
         if arms and one["arm"] not in arms:
             continue
-        # An arm with rates is trained with each of them.
-        trials = [(f"_{rate}", [f"training.learning_rate={rate}"]) for rate in one.get("rates", ())] or [("", [])]
-        for suffix, rate in trials:
-            words = [word for part in (*one.get("set", ()), *rate) for word in ("--set", part)]
+        # An arm with trials is trained with each combination of their overrides, and named after them.
+        for trial in itertools.product(*(choices.items() for choices in one.get("trials", ()))):
+            name = "_".join([one["arm"], *(str(choice) for choice, _ in trial)])
+            overrides = [*one.get("set", ()), *(override for _, override in trial)]
+            words = [word for override in overrides for word in ("--set", override)]
             words += ["--twin", one["twin"]] if "twin" in one else []
-            jobs += [Job(one["arm"] + suffix, seed, (one["recipe"], *words)) for seed in one["seeds"]]
+            jobs += [Job(name, seed, (one["recipe"], *words)) for seed in one["seeds"]]
     return jobs
 
 

@@ -46,7 +46,13 @@ def jobs(tmp_path: Path) -> dict[str, experiments.Job]:
         {"arm": "online", "recipe": "digits_hdlif", "set": ["training.epochs=2"], "seeds": [1, 2]},
         {"arm": "long", "recipe": "slow", "seeds": [1]},
         {"arm": "wrong", "recipe": "broken", "seeds": [1]},
-        {"arm": "search", "recipe": "digits_hdlif", "set": ["training.epochs=1"], "rates": [0.1, 0.3], "seeds": [0]},
+        {
+            "arm": "search",
+            "recipe": "digits_hdlif",
+            "set": ["training.epochs=1"],
+            "trials": [{0.1: "training.learning_rate=0.1", 0.3: "training.learning_rate=0.3"}],
+            "seeds": [0],
+        },
     ]
     (tmp_path / "jobs.yaml").write_text(json.dumps(arms))
     found = experiments.load_jobs(tmp_path / "jobs.yaml", [])
