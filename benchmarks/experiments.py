@@ -1,10 +1,11 @@
 """Train the experiments of benchmarks/experiments.yaml, and record each one as soon as it is finished.
 
-    python benchmarks/experiments.py [ARM ...] [--list] [--data-root DIR] [--runs DIR] [--processes N] [--minutes M]
+    python benchmarks/experiments.py [ARM ...] [--list | --best] [--data-root DIR] [--runs DIR] [--processes N]
+                                     [--minutes M]
 
-An arm is a recipe with overrides, trained once per seed, each time on one thread. Arms are listed in the order of their
-importance. A training that has a record is skipped. After M minutes, on Ctrl-C and on SIGTERM, running trainings save a
-checkpoint and stop; the next call resumes them.
+An arm is a recipe with overrides, trained once per seed and trial, each time on one thread. Arms are listed in the
+order of their importance. A training that has a record is skipped. After M minutes, on Ctrl-C and on SIGTERM, running
+trainings save a checkpoint and stop; the next call resumes them.
 """
 
 import argparse
@@ -35,16 +36,17 @@ NOT_RECORDED = ("recipe", "layers", "neurons", "ranks")
 
 @dataclass(frozen=True)
 class Job:
-    """One training: an arm with a seed."""
+    """One training: an arm with a seed, and in a search a trial."""
 
     arm: str
     seed: int
     arguments: tuple[str, ...]
     """Arguments of `hdlif train`, without paths."""
+    trial: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.arm}_{self.seed}"
+        return "_".join(part for part in (self.arm, self.trial, str(self.seed)) if part)
 
     def command(self) -> list[str]:
         return ["train", *self.arguments, "--set", f"seed={self.seed}", "--threads", "1", "--memory-repeats", "1"]
@@ -62,11 +64,11 @@ def load_jobs(path: Path, arms: list[str]) -> list[Job]:
             continue
         # An arm with trials is trained with each combination of their overrides, and named after them.
         for trial in itertools.product(*(choices.items() for choices in one.get("trials", ()))):
-            name = "_".join([one["arm"], *(str(choice) for choice, _ in trial)])
+            named = "_".join(str(choice) for choice, _ in trial)
             overrides = [*one.get("set", ()), *(override for _, override in trial)]
             words = [word for override in overrides for word in ("--set", override)]
             words += ["--twin", one["twin"]] if "twin" in one else []
-            jobs += [Job(name, seed, (one["recipe"], *words)) for seed in one["seeds"]]
+            jobs += [Job(one["arm"], seed, (one["recipe"], *words), named) for seed in one["seeds"]]
     return jobs
 
 
@@ -117,10 +119,22 @@ class Runner:
         return "recorded"
 
 
+def trial_scores(jobs: Sequence[Job], runner: Runner) -> dict[str, dict[str, float]]:
+    """Return the validation score of each recorded trial of a search, by arm."""
+    found: dict[str, dict[str, float]] = {}
+    for job in jobs:
+        if job.arm.startswith("search") and (path := runner.record_path(job)).exists():
+            found.setdefault(job.arm, {})[job.trial] = json.loads(path.read_text("utf-8"))["validation_score"]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arms", nargs="*", metavar="ARM")
     parser.add_argument("--list", action="store_true", help="print the jobs and their commands, and train nothing")
+    parser.add_argument(
+        "--best", action="store_true", help="print the trial with the best validation score of each arm"
+    )
     parser.add_argument("--file", type=Path, default=HERE / "experiments.yaml")
     parser.add_argument("--records", type=Path, default=HERE / "records/experiments")
     parser.add_argument("--data-root", type=Path)
@@ -134,6 +148,11 @@ def main() -> None:
         for job in jobs:
             state = "recorded" if runner.record_path(job).exists() else "to train"
             print(f"{job.name}: {state}: {shlex.join(['hdlif', *job.command()])}")
+        return
+    if given.best:
+        for arm, scores in trial_scores(jobs, runner).items():
+            best = max(scores, key=scores.__getitem__)
+            print(f"{arm}: {best} with {scores[best]:.4f}, of {len(scores)} trials")
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: runner.stop.set())

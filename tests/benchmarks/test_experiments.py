@@ -80,6 +80,8 @@ def test_a_job_is_trained_once_and_recorded_with_its_command(
     # The record is enough.
     (tmp_path / "runs/online_2/summary.json").unlink()
     assert runner(jobs["online_2"]) == "recorded"
+    (tmp_path / "records/search_0.3_0.json").write_text('{"validation_score": 0.75}')
+    assert experiments.trial_scores(list(jobs.values()), runner) == {"search": {"0.3": 0.75}}
     assert runner(jobs["wrong_1"]).startswith("failed: see ")
     assert "no such recipe" in (tmp_path / "runs/wrong_1.log").read_text()
 

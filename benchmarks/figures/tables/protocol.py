@@ -129,3 +129,44 @@ def _hypotheses(record: Record) -> str:
             line += [MISSING, MISSING, "untested"]
         lines.append(line)
     return table(["hypothesis", "seeds", "difference (points)", "95 %", "99.3 %", "verdict"], lines)
+
+
+SERIES = {
+    "hdlif": "HD-LIF",
+    "lif": "LIF",
+    "parallel": "Parallel",
+    "relu": "ReLU",
+    "gru": "GRU, int8 weights",
+}
+RULES = {
+    "stbp": "STBP",
+    "sltt": "SLTT",
+    "ottt": "OTTT",
+    "forward_mode": "forward mode",
+    "window": "window of 16",
+    "step": "random step",
+}
+DATA = {"hapt": "HAPT", "spoken_digits": "spoken digits"}
+
+
+def series(data: str, network: str, rule: str) -> dict[str, Record]:
+    """Return the records of a network trained with a rule, by seed or by the speaker that tests."""
+    named = (re.fullmatch(rf"experiments/series_{data}_{network}_{rule}_(\w+)", name) for name in records.names())
+    return {one[1]: records.record(one[0]) for one in named if one}
+
+
+@registered("series_by_protocol", None)
+def _series(record: Record) -> str:
+    lines = []
+    for network, shown in SERIES.items():
+        for rule, by in RULES.items():
+            found = {data: list(series(data, network, rule).values()) for data in DATA}
+            if any(found.values()):
+                line = [shown, by]
+                for of_data in found.values():
+                    scores, seconds = ([one[key] for one in of_data] for key in ("accuracy", "train_seconds"))
+                    counted = [f"{of_data[0]['parameters']:,}", f"{min(seconds):.0f}"] if of_data else [MISSING] * 2
+                    line += [of_values(scores, ".1f", 100) if scores else MISSING, *counted]
+                lines.append(line)
+    heads = [(f"{data} %", "parameters", "training (s)") for data in DATA.values()]
+    return table(["network", "rule", *(word for head in heads for word in head)], lines)
