@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 import hdlif
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 from hdlif.report.accounting import outline
 from hdlif.report.tables import aligned
+from intervals import half_interval
 from recorded import write_record
 
 RECIPE = "cifar10_resnet18_hdlif"
@@ -70,7 +70,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     mean = float(np.mean(differences))
     if len(differences) < 2:
         return mean, float("-inf"), float("inf")
-    half = float(stats.t.ppf(0.975, len(differences) - 1) * np.std(differences, ddof=1) / len(differences) ** 0.5)
+    half = half_interval(differences)
     return mean, mean - half, mean + half
 
 

@@ -24,7 +24,6 @@ mean over people (t distribution).
 
 import argparse
 import copy
-import math
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -46,6 +44,7 @@ from hdlif.graph.artefact import Graph
 from hdlif.recipe.runs.checkpoints import Trained, load_trained
 from hdlif.runtime import Session
 from hdlif.runtime.learning import DEFAULT_RATE, Learner, LearningRate, Level
+from intervals import half_interval
 from recorded import write_record
 
 RECIPE = "hapt_hdlif_companded_w1p5_s4"
@@ -225,12 +224,6 @@ def by_arm(trained: Trained, own: Windows, rest: Windows, others: Windows, repla
         made = make()
         found["arms"][arm] = {"accuracy": accuracy(made, rest), "others": accuracy(made, others)}
     return found
-
-
-def half_interval(values: Sequence[float]) -> float:
-    """Return half of the 95 % interval of the mean of values (t distribution)."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return error * float(scipy.stats.t.ppf(0.975, max(len(values) - 1, 1)))
 
 
 def summary(people: dict[str, Any]) -> dict[str, Any]:

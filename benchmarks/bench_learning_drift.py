@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench_learning import BATCH, PEOPLE, RECIPE, Windows, half_interval, windows_of
+from bench_learning import BATCH, PEOPLE, RECIPE, Windows, windows_of
 from hdlif.graph.artefact import Graph
 from hdlif.graph.learning import LEVELS, Level
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.runtime.learning import Learner
+from intervals import half_interval
 from recorded import write_record
 
 AXES, QUARTERS = 3, 4

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench_learning import Windows, accuracy, half_interval, joined, learned
+from bench_learning import Windows, accuracy, joined, learned
 from bench_learning_speakers import ARM, arguments, together
 from hdlif import run_folder
 from hdlif.data import Samples
@@ -28,6 +28,7 @@ from hdlif.graph.learning import Level, with_classes
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.tested_data import sets_named
 from hdlif.runtime.learning import LearningRate
+from intervals import half_interval
 from recorded import write_record
 
 PAIRS = ("01", "23", "45", "67", "89")

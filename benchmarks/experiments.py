@@ -36,7 +36,7 @@ NOT_RECORDED = ("recipe", "layers", "neurons", "ranks")
 
 @dataclass(frozen=True)
 class Job:
-    """One training: an arm with a seed, and in a search a trial."""
+    """One training: an arm with a seed, and with a trial if the arm has trials."""
 
     arm: str
     seed: int

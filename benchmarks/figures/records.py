@@ -1,6 +1,7 @@
 """Records by name, and what stands in them."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ def machine(measured: dict[str, Any]) -> str:
     shown = {"amx": "AMX", "avx512": "AVX-512", "avx2": "AVX2"}.get(widest, widest)
     cpu = hardware["cpu"].replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
     return f"{cpu}, {shown}" if shown else cpu
+
+
+def of_arm(arm: str, each: str = r"\d+") -> dict[str, dict[str, Any]]:
+    """Records of an arm of `benchmarks/experiments.yaml`, by what follows its name: the seed, or a match of `each`."""
+    found = (re.fullmatch(rf"experiments/{arm}_({each})", name) for name in names())
+    return {one[1]: record(one[0]) for one in found if one}
 
 
 def value(path: str) -> Any:

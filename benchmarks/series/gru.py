@@ -5,27 +5,16 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hdlif.data import Samples, batches
 from hdlif.learning import loss_over, mean_logits
 from hdlif.recipe import builders
 from hdlif.training.tasks import Evaluation, Task
 from series.cells import Cell, sets_of, steps_of
+from series_gru import Gru
 
 _TOGETHER = 500
-
-
-class Gru(nn.Module):
-    """Map steps [T, B, C] to outputs at each of them [T, B, n]."""
-
-    def __init__(self, channels: int, hidden: int, outputs: int) -> None:
-        super().__init__()
-        self.layer, self.head = nn.GRU(channels, hidden), nn.Linear(hidden, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.head(self.layer(x)[0])
-        return outputs
 
 
 def hidden_for(parameters: int, channels: int, outputs: int) -> int:
@@ -42,7 +31,7 @@ def of_gru(name: str, seed: int, root: Path, parameters: int) -> Cell:
     task = builders.build_task(recipe)
     channels, outputs = builders.input_record(recipe).shape[0], len(task.outputs)
     torch.manual_seed(seed)
-    model = Gru(channels, hidden_for(parameters, channels, outputs), outputs)
+    model = Gru(channels, outputs, hidden_for(parameters, channels, outputs), bits=None)
     count = sum(one.numel() for one in model.parameters())
     training, size = recipe.training, recipe.data.batch_size
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=training.weight_decay)
@@ -54,7 +43,7 @@ def of_gru(name: str, seed: int, root: Path, parameters: int) -> Cell:
         sets.train.set_epoch(epoch)
         for indices in batches(len(sets.train), batch_size=size, seed=seed, epoch=epoch, drop_last=True):
             x, y = steps_of(sets.train, indices)
-            loss = loss_over(criterion, model(x), y, mean_logits)
+            loss = loss_over(criterion, model(x, None, range(len(x)))[0], y, mean_logits)
             loss.backward()  # type: ignore[no-untyped-call]
             if training.clip_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
@@ -79,5 +68,5 @@ def measured(model: nn.Module, task: Task, part: Samples) -> Evaluation:
     tally = task.tally()
     for indices in torch.split(torch.arange(len(part)), _TOGETHER):
         x, y = steps_of(part, indices)
-        tally(model(x), y)
+        tally(model(x, None, range(len(x)))[0], y)
     return tally.evaluation()

@@ -1,6 +1,5 @@
 """Compare networks that find boxes and masks."""
 
-import re
 from statistics import mean
 
 from figures import records
@@ -56,11 +55,6 @@ def _masks(record: Record) -> str:
     return _networks(record, {"iou": "IoU %"})
 
 
-def _runs(arm: str) -> list[Record]:
-    """The records of an arm, one for each seed."""
-    return [records.record(name) for name in records.names() if re.fullmatch(rf"experiments/{arm}_\d+", name)]
-
-
 RULES = {
     "bccd": "HD-LIF, random step",
     "bccd_stbp": "HD-LIF, STBP",
@@ -81,7 +75,7 @@ RULES = {
 def _rules(record: Record) -> str:
     lines = []
     for arm, shown in RULES.items():
-        if found := _runs(arm):
+        if found := records.of_arm(arm).values():
             scores = [100 * one["metrics"]["ap50"] for one in found]
             least = "" if len(found) == 1 else f"{min(scores):.1f} to {max(scores):.1f}"
             # Other work makes a training slower, so that the fastest says most.
@@ -104,7 +98,7 @@ MOVING = {
 def _moving(record: Record) -> str:
     lines = []
     for arm, shown in MOVING.items():
-        for found in _runs(arm):
+        for found in records.of_arm(arm).values():
             steps = " ".join(f"{100 * score:.0f}" for score in found["per_step"])
             minutes, peak = f"{found['train_seconds'] / 60:.0f}", megabytes(found["peak_bytes"])
             lines.append([shown, f"{100 * found['metrics']['ap50']:.1f}", steps, minutes, peak])

@@ -1,17 +1,14 @@
 """The arms and hypotheses of `benchmarks/protocol.md`."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
-from statistics import mean, stdev
-
-from scipy.stats import t as student
+from statistics import mean
 
 from figures import records
 from figures.markdown import MISSING, megabytes, of_values, table
 from figures.registry import Record
 from figures.registry import table as registered
+from intervals import half_interval
 
 ARMS = {
     "a": ("cifar10_relu", "ReLU, one step"),
@@ -24,6 +21,8 @@ ARMS = {
     "h": ("cifar10_lif", "LIF, random step"),
 }
 """By letter: the arm in `benchmarks/experiments.yaml`, and the name of its network."""
+SEEDS = 3
+"""Number of seeds without which a hypothesis is untested."""
 DECIDING = 1 - 0.05 / 7
 """The level of the intervals that decide, for seven hypotheses (Bonferroni)."""
 
@@ -65,36 +64,30 @@ HYPOTHESES = (
 
 
 def interval(differences: list[float], level: float) -> tuple[float, float]:
-    """Return Student's t interval of the mean.
+    """Return the ends of Student's t interval of the mean.
 
     >>> [round(end, 2) for end in interval([1.0, 2.0, 3.0], 0.95)]
     [-0.48, 4.48]
     """
-    half = float(student.ppf((1 + level) / 2, len(differences) - 1)) * stdev(differences) / sqrt(len(differences))
+    half = half_interval(differences, level)
     return mean(differences) - half, mean(differences) + half
 
 
-def differences(signs: Mapping[str, int], accuracies: Mapping[str, Mapping[int, float]]) -> list[float]:
+def differences(signs: Mapping[str, int], accuracies: Mapping[str, Mapping[str, float]]) -> list[float]:
     """Return the difference in points with each seed that all arms have.
 
-    >>> differences({"a": 1, "f": -1}, {"a": {42: 0.75, 43: 0.5}, "f": {42: 0.5}})
+    >>> differences({"a": 1, "f": -1}, {"a": {"42": 0.75, "43": 0.5}, "f": {"42": 0.5}})
     [25.0]
     """
     seeds = set.intersection(*(set(accuracies[arm]) for arm in signs))
     return [100 * sum(sign * accuracies[arm][seed] for arm, sign in signs.items()) for seed in sorted(seeds)]
 
 
-def runs(arm: str) -> dict[int, Record]:
-    """Return the records of an arm, by seed."""
-    found = (re.fullmatch(rf"experiments/{ARMS[arm][0]}_(\d+)", name) for name in records.names())
-    return {int(one[1]): records.record(one[0]) for one in found if one}
-
-
 @registered("cifar10_arms", None)
 def _arms(record: Record) -> str:
     lines = []
-    for arm, (_, shown) in ARMS.items():
-        if found := list(runs(arm).values()):
+    for arm, (name, shown) in ARMS.items():
+        if found := list(records.of_arm(name).values()):
             deployed = [one["evaluation"]["ms_per_image"].get("deployed") for one in found]
             lines.append(
                 [
@@ -110,18 +103,20 @@ def _arms(record: Record) -> str:
                     f"{min(deployed):.1f}" if all(deployed) else MISSING,
                 ]
             )
-    heads = ["network", "seeds", "accuracy %", "energy, all operations (µJ)", "energy, as published (µJ)", "file (kB)"]
+    heads = ["network", "seeds", "accuracy %", "energy, all operations (µJ)", "SOPs only (µJ)", "file (kB)"]
     return table([*heads, "peak, MB", "training (min)", "ms per image"], lines)
 
 
 @registered("cifar10_hypotheses", None)
 def _hypotheses(record: Record) -> str:
-    accuracies = {arm: {seed: one["accuracy"] for seed, one in runs(arm).items()} for arm in ARMS}
+    accuracies = {
+        arm: {seed: one["accuracy"] for seed, one in records.of_arm(name).items()} for arm, (name, _) in ARMS.items()
+    }
     lines = []
     for number, hypothesis in enumerate(HYPOTHESES, 1):
         found = differences(hypothesis.signs, accuracies)
         line = [f"{number}. {hypothesis.text}", f"{len(found)}", f"{mean(found):+.1f}" if found else MISSING]
-        if len(found) > 1:
+        if len(found) >= SEEDS:
             deciding = interval(found, DECIDING)
             ends = (interval(found, 0.95), deciding)
             line += [*("{:+.1f} to {:+.1f}".format(*one) for one in ends), hypothesis.verdict(*deciding)]
@@ -149,21 +144,15 @@ RULES = {
 DATA = {"hapt": "HAPT", "spoken_digits": "spoken digits"}
 
 
-def series(data: str, network: str, rule: str) -> dict[str, Record]:
-    """Return the records of a network trained with a rule, by seed or by the speaker that tests."""
-    named = (re.fullmatch(rf"experiments/series_{data}_{network}_{rule}_(\w+)", name) for name in records.names())
-    return {one[1]: records.record(one[0]) for one in named if one}
-
-
 @registered("series_by_protocol", None)
 def _series(record: Record) -> str:
     lines = []
     for network, shown in SERIES.items():
         for rule, by in RULES.items():
-            found = {data: list(series(data, network, rule).values()) for data in DATA}
-            if any(found.values()):
+            found = [list(records.of_arm(f"series_{data}_{network}_{rule}", r"\w+").values()) for data in DATA]
+            if any(found):
                 line = [shown, by]
-                for of_data in found.values():
+                for of_data in found:
                     scores, seconds = ([one[key] for one in of_data] for key in ("accuracy", "train_seconds"))
                     counted = [f"{of_data[0]['parameters']:,}", f"{min(seconds):.0f}"] if of_data else [MISSING] * 2
                     line += [of_values(scores, ".1f", 100) if scores else MISSING, *counted]

@@ -146,14 +146,28 @@ def test_losses_show_the_cost_of_the_cut_and_the_gain_of_each_change_over_pairs_
 
 def test_hypotheses_are_decided_by_seeds_that_all_their_arms_have(folder: Path) -> None:
     (folder / "experiments").mkdir()
-    arms = {"cifar10_hdlif": (0.900, 0.801, 0.702), "cifar10_lif": (0.800, 0.700, 0.600), "cifar10_hdlif_stbp": (0.9,)}
+    arms = {
+        "cifar10_hdlif": (0.900, 0.801, 0.702),
+        "cifar10_lif": (0.800, 0.700, 0.600),
+        "cifar10_hdlif_stbp": (0.91, 0.811),
+    }
     for arm, accuracies in arms.items():
         for seed, accuracy in enumerate(accuracies, 42):
             (folder / f"experiments/{arm}_{seed}.json").write_text(json.dumps({"accuracy": accuracy}))
     found = rows_of(pages.table("cifar10_hypotheses"))
     assert found[3][1:] == ["3", "+10.1", "+9.9 to +10.3", "+9.4 to +10.8", "confirmed"]
-    assert found[2][1:] == ["1", "+0.0", "—", "—", "untested"]
+    assert found[2][1:] == ["2", "+1.0", "—", "—", "untested"]
     assert found[1][1:] == ["0", "—", "—", "—", "untested"]
+
+
+def test_series_by_protocol_are_averaged_over_seeds_and_over_speakers(folder: Path) -> None:
+    (folder / "experiments").mkdir()
+    found = {"hapt_gru_stbp_42": 0.9, "hapt_gru_stbp_43": 0.8, "spoken_digits_gru_stbp_theo_42": 0.7}
+    for number, (name, accuracy) in enumerate(found.items()):
+        kept = {"accuracy": accuracy, "parameters": 13_776, "train_seconds": 69.0 - number}
+        (folder / f"experiments/series_{name}.json").write_text(json.dumps(kept))
+    expected = [["GRU, int8 weights", "STBP", "85.0 ± 7.1", "13,776", "68", "70.0", "13,776", "67"]]
+    assert rows_of(pages.table("series_by_protocol"))[1:] == expected
 
 
 def test_a_set_that_is_left_out_has_no_say_in_the_setting_it_is_measured_with() -> None:
