@@ -296,7 +296,7 @@ class Answers:
     def types(self) -> str:
         return (
             f"typedef {self.name}_answer_work ANSWER;\ntypedef {self.name}_change CHANGE;\n"
-            f"typedef {self.file.active_type} ACTIVE;\n\n" + _ALONE
+            f"typedef {self.file.active_type} ACTIVE;\ntypedef {self.file.type_of_sums[0]} SUM;\n\n" + _ALONE
         )
 
     def code(self) -> str:

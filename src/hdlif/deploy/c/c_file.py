@@ -196,6 +196,11 @@ class CFile:
                     return False
         return True
 
+    @property
+    def type_of_sums(self) -> tuple[str, int]:
+        """Return the C type of sums of codes times integer weights, and its bytes."""
+        return ("int16_t", 2) if self.steps > 1 and self.fits_16_bits else ("int32_t", 4)
+
     def is_by_pixel(self, name: str) -> bool:
         """Return whether a value is stored pixel by pixel rather than channel by channel.
 
@@ -329,7 +334,7 @@ def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> S
     entry, listed, is_answer = file.entry_type, file.listed, file.steps > 1
     active_bytes = int(file.active_type[4:-2]) // 8
     arrays = [
-        ("int32_t", 4, "sums", file.sums),
+        (*file.type_of_sums, "sums", file.sums),
         (total, 4, "totals", file.totals),
         (f"{name}_change", 8, "early", (listed + 1) * is_answer),
         (f"{name}_change", 8, "late", (listed + 1) * is_answer),

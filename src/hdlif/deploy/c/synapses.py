@@ -143,12 +143,14 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
     file.additions += window * file.size(node.name)
     if integers and file.steps > 1:
         stored = file.steps_of(node.inputs[0])
-        file.sums, file.listed = max(file.sums, (len(weight) + OF_VECTORS) * stored), LISTED_STEPS
+        apart = len(weight) + OF_VECTORS
+        file.sums, file.listed = max(file.sums, apart * stored), LISTED_STEPS
         channels, height, width = s.shape(node.inputs[0])
         file.need_active(height, width * channels, width * groups_of(node) + 1)
         parts = {
             "stored": str(stored),
             "most": str(LISTED_STEPS),
+            "beyond": str(OF_VECTORS),
             "pairs": _pairs_text(2, 13),
             "fits": str(int(file.fits_16_bits)),
         }
@@ -157,7 +159,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         call = f"conv_steps(&{name}__LAYER, {weights}, {inputs}, y, x, work);"
         total = f"{file.names[node.name]}__sum"
         s.carry(f"{s.local(False)} {total} = {s.loaded('totals', '0')};")
-        of_step = s.loaded("totals", f"work->sums[c * {stored} + t]", stored)
+        of_step = s.loaded("numbers" if file.fits_16_bits else "totals", f"work->sums[t * {apart} + c]")
         return Sums(call, s.arithmetic.of_total(s, node, total), f"{total} += {of_step};")
     if integers:
         file.use("conv_codes")

@@ -3,12 +3,14 @@ static void add_@input@_by_reals(const struct layer *layer, const void *weights,
                                  TOTAL *totals)
 {
     const NUMBER *row = (const NUMBER *)weights + entry * layer->row;
-    for (uint32_t c = 0; c < layer->channels; c++, row += layer->row, input += @channel@) {
-        for (uint32_t o = 0; o < layer->outputs; o += 4) {
-            const mve_pred16_t there = vctp32q(layer->outputs - o);
-            const int32x4_t sums = vldrwq_z_s32(totals + o, there), weight = vldrhq_z_s32(row + o, there);
-            vstrwq_p_s32(totals + o, vmlaq_n_s32(sums, weight, *input), there);
-        }
+    const uint32_t inputs = layer->channels, outputs = layer->outputs, padding = layer->row - outputs;
+    for (uint32_t c = 0; c < inputs; c++, row += padding, input += @channel@) {
+        const int32_t number = *input;
+        TOTAL *total = totals;
+        for (uint32_t k = 0; k < outputs / 4; k++, row += 4, total += 4)
+            vstrwq_s32(total, vmlaq_n_s32(vldrwq_s32(total), vldrhq_s32(row), number));
+        for (uint32_t k = 0; k < outputs % 4; k++)
+            total[k] += *row++ * number;
     }
 }
 #else

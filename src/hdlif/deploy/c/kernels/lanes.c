@@ -4,6 +4,13 @@
 #include <arm_mve.h>
 #define LANES 4
 typedef int32x4_t LANE;
+/* Returns a vector of unspecified lanes, whose register the compiler may choose. */
+static inline int16x8_t any_lanes(void)
+{
+    int16x8_t any;
+    __asm__ volatile("" : "=w"(any));
+    return any;
+}
 #define PLACES(apart) ((uint32x4_t){0, (apart), 2 * (apart), 3 * (apart)})
 #define lane(x) vdupq_n_s32(x)
 #define lanes_of_numbers(from, apart) \
@@ -17,11 +24,11 @@ typedef int32x4_t LANE;
 #define lanes_minus(x, number) vsubq_n_s32(x, number)
 #define lanes_times(x, number) ((number) > 0 && ((number) & ((number) - 1)) == 0 ? (x) * (number) : vmulq_n_s32(x, number))
 #define lanes_rounded(x, bits) vrshrq_n_s32(x, bits)
-#define lanes_held(x, bits) vmovlbq_s16(vqrshrnbq_n_s32(vuninitializedq_s16(), x, bits))
+#define lanes_held(x, bits) vmovlbq_s16(vqrshrnbq_n_s32(any_lanes(), x, bits))
 #define lanes_at_most(x, most) vminq_s32(x, most)
 #define lanes_at_most_bits(x, bits) vminq_s32(x, lane((1 << (bits)) - 1))
 #define lanes_at_least(x, least) vmaxq_s32(x, least)
-#define lanes_saturated(x) vmovlbq_s16(vqmovnbq_s32(vuninitializedq_s16(), x))
+#define lanes_saturated(x) vmovlbq_s16(vqmovnbq_s32(any_lanes(), x))
 #define lanes_select(chosen, a, b) vpselq_s32(a, b, vcmpneq_n_s32(chosen, 0))
 #define lanes_greater(a, b) vpselq_s32(lane(1), lane(0), vcmpgtq_s32(a, b))
 #define lanes_greater_equal(a, b) vpselq_s32(lane(1), lane(0), vcmpgeq_s32(a, b))
