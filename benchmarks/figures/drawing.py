@@ -30,7 +30,7 @@ LINES = (
 """Of each line, on a light and on a dark ground; both have a contrast of at least 4.5."""
 MARKERS = "osD^vP*Xh"
 MOST_TICKS = 8
-DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
+DASHES = {"solid": "-", "dashed": "--", "dotted": ":", "points": " "}
 BAR = 0.36
 """Width of a bar, of a step of x."""
 # Stands for a variable while matplotlib draws.
@@ -46,7 +46,7 @@ class Line:
     name: str
     points: tuple[tuple[float, ...], ...]
     dashes: str = "solid"
-    """Or "bars", beside one another."""
+    """Or "points", which no line connects, or "bars", beside one another."""
     colour: int | None = None
     """Which of the colours; its place by default."""
     marked: bool = True

@@ -1,5 +1,5 @@
 """The plots, by what they are of."""
 
-from figures.plots import coherence, memory, neurons
+from figures.plots import coherence, memory, neurons, protocol
 
-__all__ = ["coherence", "memory", "neurons"]
+__all__ = ["coherence", "memory", "neurons", "protocol"]

@@ -144,18 +144,80 @@ RULES = {
 DATA = {"hapt": "HAPT", "spoken_digits": "spoken digits"}
 
 
+@dataclass(frozen=True)
+class Training:
+    """A network trained with a rule on one data set, once per seed or per speaker."""
+
+    network: str
+    rule: str
+    records: Mapping[str, Record]
+    """By seed, or by speaker and seed."""
+
+    @property
+    def shown(self) -> str:
+        return f"{SERIES[self.network]}, {RULES[self.rule]}"
+
+    def mean(self, key: str) -> float:
+        return mean(one[key] for one in self.records.values())
+
+
+def trainings(data: str) -> list[Training]:
+    """Return the trainings of one data set of `DATA` that have records, in the order of `SERIES` and `RULES`."""
+    found = (
+        Training(network, rule, records.of_arm(f"series_{data}_{network}_{rule}", r"\w+"))
+        for network in SERIES
+        for rule in RULES
+    )
+    return [one for one in found if one.records]
+
+
+def best_and_online(data: str) -> tuple[Training, Training] | None:
+    """Return, by validation accuracy, the best training and the best one of HD-LIF with an online rule."""
+    found = trainings(data)
+    online = [one for one in found if one.network == "hdlif" and one.rule != "stbp"]
+    if not online:
+        return None
+    best, of_hdlif = (max(these, key=lambda one: one.mean("validation_accuracy")) for these in (found, online))
+    return best, of_hdlif
+
+
 @registered("series_by_protocol", None)
 def _series(record: Record) -> str:
+    of_data = {data: {(one.network, one.rule): one for one in trainings(data)} for data in DATA}
     lines = []
-    for network, shown in SERIES.items():
-        for rule, by in RULES.items():
-            found = [list(records.of_arm(f"series_{data}_{network}_{rule}", r"\w+").values()) for data in DATA]
-            if any(found):
-                line = [shown, by]
-                for of_data in found:
-                    scores, seconds = ([one[key] for one in of_data] for key in ("accuracy", "train_seconds"))
-                    counted = [f"{of_data[0]['parameters']:,}", f"{min(seconds):.0f}"] if of_data else [MISSING] * 2
-                    line += [of_values(scores, ".1f", 100) if scores else MISSING, *counted]
-                lines.append(line)
+    for place in ((network, rule) for network in SERIES for rule in RULES):
+        if not any(place in found for found in of_data.values()):
+            continue
+        line = [SERIES[place[0]], RULES[place[1]]]
+        for found in of_data.values():
+            if place not in found:
+                line += [MISSING] * 3
+                continue
+            own = list(found[place].records.values())
+            seconds = min(one["train_seconds"] for one in own)
+            line += [of_values([one["accuracy"] for one in own], ".1f", 100), f"{own[0]['parameters']:,}"]
+            line.append(f"{seconds:.0f}")
+        lines.append(line)
     heads = [(f"{data} %", "parameters", "training (s)") for data in DATA.values()]
     return table(["network", "rule", *(word for head in heads for word in head)], lines)
+
+
+@registered("series_hypothesis", None)
+def _series_hypothesis(record: Record) -> str:
+    lines = []
+    for data, shown in DATA.items():
+        if (found := best_and_online(data)) is None:
+            continue
+        best, online = found
+        gains = differences(
+            {"best": 1, "online": -1},
+            {
+                name: {key: one["accuracy"] for key, one in training.records.items()}
+                for name, training in (("best", best), ("online", online))
+            },
+        )
+        low, high = interval(gains, 0.95)
+        verdict = Hypothesis("", {}, 1.0).verdict(low, high)
+        lines.append([shown, best.shown, online.shown, f"{mean(gains):+.1f}", f"{low:+.1f} to {high:+.1f}", verdict])
+    heads = ["data", "best by validation", "best online HD-LIF", "difference (points)", "95 %", "at most 1 point"]
+    return table(heads, lines)

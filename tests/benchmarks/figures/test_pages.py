@@ -170,6 +170,29 @@ def test_series_by_protocol_are_averaged_over_seeds_and_over_speakers(folder: Pa
     assert rows_of(pages.table("series_by_protocol"))[1:] == expected
 
 
+def test_the_best_online_rule_is_chosen_by_validation_and_compared_in_pairs(folder: Path) -> None:
+    (folder / "experiments").mkdir()
+    scores = {  # by network and rule: accuracy on validation, and on test with three seeds
+        "gru_stbp": (0.9, (0.80, 0.82, 0.84)),
+        "hdlif_sltt": (0.8, (0.79, 0.80, 0.84)),
+        "hdlif_step": (0.7, (0.99, 0.99, 0.99)),
+        "hdlif_stbp": (0.85, (0.99, 0.99, 0.99)),
+    }
+    for name, (validation, accuracies) in scores.items():
+        for seed, accuracy in enumerate(accuracies, 42):
+            kept = {"accuracy": accuracy, "validation_accuracy": validation}
+            (folder / f"experiments/series_hapt_{name}_{seed}.json").write_text(json.dumps(kept))
+    expected = ["HAPT", "GRU, int8 weights, STBP", "HD-LIF, SLTT", "+1.0", "-1.5 to +3.5", "undecided"]
+    assert rows_of(pages.table("series_hypothesis"))[1:] == [expected]
+
+
+def test_trainings_on_one_data_set_were_tested_on_equally_many_samples() -> None:
+    """A wrongly unpacked data set is split at random, without an error."""
+    for data, samples in (("cifar10", 10_000), ("series_hapt", 3_542), ("series_spoken_digits", 500)):
+        found = [name for name in records.names() if name.startswith(f"experiments/{data}_")]
+        assert [name for name in found if records.record(name)["test_samples"] != samples] == []
+
+
 def test_a_set_that_is_left_out_has_no_say_in_the_setting_it_is_measured_with() -> None:
     accuracies = {"a": {"x": 1.0, "y": 0.5, "z": 0.6}, "b": {"x": 0.0, "y": 0.6, "z": 0.7}}
     # Of y and z alone b is the better one, though a is on average.
