@@ -32,9 +32,10 @@ def _() -> Plot:
 
 @registered("protocol_series")
 def _() -> Plot:
+    x = "peak training memory, MB"
     return Plot(
         "Accuracy on two sets of time series against peak training memory, by network; each point is a learning rule",
-        tuple(Panel("peak training memory, MB", ACCURACY, _networks(data), title=shown) for data, shown in DATA.items()),
+        tuple(Panel(x, ACCURACY, _networks(data), title=shown) for data, shown in DATA.items()),
     )
 
 
