@@ -1,22 +1,22 @@
 """The trainings of `benchmarks/protocol.md`: accuracy against energy, and against training memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from statistics import mean
 
 from figures import records
 from figures.drawing import Line, Panel, Plot
 from figures.registry import Record
 from figures.registry import plot as registered
-from figures.tables.protocol import ARMS, DATA, SERIES, trainings
+from figures.tables.protocol import ARMS, DATA, SERIES, energy, trainings
 
 ACCURACY = "test accuracy, %"
 
 
-def _point(x: float, found: Mapping[str, Record]) -> tuple[float, ...]:
-    """Return x and the mean accuracy, and with several seeds also the lowest and highest."""
-    accuracies = [100 * one["accuracy"] for one in found.values()]
+def _point(found: Collection[Record]) -> tuple[float, ...]:
+    """Return the energy and the mean accuracy, and with several seeds also the lowest and highest."""
+    accuracies = [100 * one["accuracy"] for one in found]
     ends = (min(accuracies), max(accuracies)) if len(accuracies) > 1 else ()
-    return (round(x, 1), mean(accuracies), *ends)
+    return (round(energy(found), 1), mean(accuracies), *ends)
 
 
 @registered("protocol_images")
@@ -24,8 +24,7 @@ def _() -> Plot:
     lines = []
     for arm, (name, shown) in ARMS.items():
         if found := records.of_arm(name):
-            energy = 1e3 * mean(one["energy_mj_honest"] for one in found.values())
-            lines.append(Line(f"{arm}: {shown}", (_point(energy, found),), "points", len(lines)))
+            lines.append(Line(f"{arm}: {shown}", (_point(found.values()),), "points", len(lines)))
     panel = Panel("energy per image, all operations, µJ", ACCURACY, tuple(lines), log_x=True)
     return Plot("Accuracy of networks on CIFAR-10 (JPEG) against their energy per image", (panel,))
 

@@ -1,19 +1,18 @@
 """HD-LIF and the ordinary network that one would use otherwise, in one table."""
 
 from collections.abc import Iterator
-from statistics import mean
 
 from figures import records
 from figures.markdown import of_values, table
 from figures.registry import Record
 from figures.registry import table as registered
-from figures.tables.protocol import ARMS, DATA, SERIES, best_and_online, trainings
+from figures.tables.elsewhere import DEVICES, PEER
+from figures.tables.protocol import ARMS, DATA, SERIES, best, best_online, energy, trainings
 from hdlif.report.engine_times import EARLY, TWIN
 
 ORDINARY = ("relu", "gru")
 """Networks for time series that do not spike."""
-PEER = f"{TWIN}onnxruntime_int8"
-DEVICES = {"cortex-m0plus-mps2": "Cortex-M0+", "cortex-m4": "Cortex-M4", "cortex-m55": "Cortex-M55"}
+ENGINE = f"{TWIN}onnxruntime_int8"
 
 
 @registered("hdlif_and_ordinary", None)
@@ -30,24 +29,22 @@ def _images() -> Iterator[list[str]]:
         if spiking and (own := of_arm[arm]):
             scores = [of_values([one["accuracy"] for one in found], ".1f", 100) for found in (spiking, own)]
             yield [task, "accuracy %", *scores, network]
-            energies = [f"{1e3 * mean(one['energy_mj_honest'] for one in found):.1f}" for found in (spiking, own)]
-            yield [task, "µJ, all operations", *energies, network]
+            yield [task, "µJ, all operations", *(f"{energy(found):.1f}" for found in (spiking, own)), network]
 
 
 def _series() -> Iterator[list[str]]:
     for data, shown in DATA.items():
-        found, ordinary = best_and_online(data), [one for one in trainings(data) if one.network in ORDINARY]
-        if found is not None and ordinary:
-            best = max(ordinary, key=lambda one: one.mean("validation_accuracy"))
-            both = [[one["accuracy"] for one in training.records.values()] for training in (found[1], best)]
-            scores = [of_values(accuracies, ".1f", 100) for accuracies in both]
-            yield [f"{shown}, {found[1].shown}", "accuracy %", *scores, SERIES[best.network]]
+        found = trainings(data)
+        online, ordinary = best_online(found), best(one for one in found if one.network in ORDINARY)
+        if online is not None and ordinary is not None:
+            scores = [of_values(list(one.accuracies.values()), ".1f", 100) for one in (online, ordinary)]
+            yield [f"{shown}, {online.shown}", "accuracy %", *scores, SERIES[ordinary.network]]
 
 
 def _deployed() -> Iterator[list[str]]:
     engines = records.record("runtime")["engines"]
     task, network = "Fashion-MNIST, ResNet-18, early exit", "the same layers, INT8, ONNX Runtime"
-    both = [engines[name] for name in (f"hdlif{EARLY}", PEER)]
+    both = [engines[name] for name in (f"hdlif{EARLY}", ENGINE)]
     yield [task, "accuracy %", *(f"{100 * one['accuracy']:.1f}" for one in both), network]
     yield [task, "ms, two threads", *(f"{one['latency_ms']['median']:.2f}" for one in both), network]
     yield [task, "file (MB)", *(f"{one['file_bytes'] / 1e6:.1f}" for one in both), network]
@@ -55,5 +52,5 @@ def _deployed() -> Iterator[list[str]]:
 
 def _microcontrollers() -> Iterator[list[str]]:
     for device, kinds in records.record("c")["devices"].items():
-        both = [f"{kinds[name]['answer'] / 1e6:.2f}" for name in ("fixed, one call", "CMSIS-NN int8")]
-        yield [f"digits, {DEVICES[device]}", "million instructions", *both, "the same layers, int8, CMSIS-NN"]
+        both = [f"{kinds[name]['answer'] / 1e6:.2f}" for name in ("fixed, one call", PEER)]
+        yield [f"digits, {DEVICES[device]}", "million instructions", *both, f"the same layers, {PEER}"]

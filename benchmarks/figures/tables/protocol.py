@@ -1,6 +1,6 @@
 """The arms and hypotheses of `benchmarks/protocol.md`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import mean
 
@@ -83,6 +83,11 @@ def differences(signs: Mapping[str, int], accuracies: Mapping[str, Mapping[str, 
     return [100 * sum(sign * accuracies[arm][seed] for arm, sign in signs.items()) for seed in sorted(seeds)]
 
 
+def energy(found: Iterable[Record]) -> float:
+    """Return the mean energy of all operations per sample, in µJ."""
+    return 1e3 * mean(one["energy_mj_honest"] for one in found)
+
+
 @registered("cifar10_arms", None)
 def _arms(record: Record) -> str:
     lines = []
@@ -94,7 +99,7 @@ def _arms(record: Record) -> str:
                     f"{arm}: {shown}",
                     f"{len(found)}",
                     of_values([one["accuracy"] for one in found], ".1f", 100),
-                    f"{1e3 * mean(one['energy_mj_honest'] for one in found):.1f}",
+                    f"{energy(found):.1f}",
                     f"{1e3 * mean(one['energy_mj'] for one in found):.1f}",
                     f"{1e3 * found[0]['stored_mb']:,.0f}",
                     megabytes(mean(one["peak_bytes"] for one in found), ".0f"),
@@ -157,6 +162,10 @@ class Training:
     def shown(self) -> str:
         return f"{SERIES[self.network]}, {RULES[self.rule]}"
 
+    @property
+    def accuracies(self) -> dict[str, float]:
+        return {key: one["accuracy"] for key, one in self.records.items()}
+
     def mean(self, key: str) -> float:
         return mean(one[key] for one in self.records.values())
 
@@ -171,14 +180,14 @@ def trainings(data: str) -> list[Training]:
     return [one for one in found if one.records]
 
 
-def best_and_online(data: str) -> tuple[Training, Training] | None:
-    """Return, by validation accuracy, the best training and the best one of HD-LIF with an online rule."""
-    found = trainings(data)
-    online = [one for one in found if one.network == "hdlif" and one.rule != "stbp"]
-    if not online:
-        return None
-    best, of_hdlif = (max(these, key=lambda one: one.mean("validation_accuracy")) for these in (found, online))
-    return best, of_hdlif
+def best(found: Iterable[Training]) -> Training | None:
+    """Return the training with the highest validation accuracy, or None if there is none."""
+    return max(found, key=lambda one: one.mean("validation_accuracy"), default=None)
+
+
+def best_online(found: Iterable[Training]) -> Training | None:
+    """Return the best training of HD-LIF with an online rule."""
+    return best(one for one in found if one.network == "hdlif" and one.rule != "stbp")
 
 
 @registered("series_by_protocol", None)
@@ -195,8 +204,8 @@ def _series(record: Record) -> str:
                 continue
             own = list(found[place].records.values())
             seconds = min(one["train_seconds"] for one in own)
-            line += [of_values([one["accuracy"] for one in own], ".1f", 100), f"{own[0]['parameters']:,}"]
-            line.append(f"{seconds:.0f}")
+            accuracies = list(found[place].accuracies.values())
+            line += [of_values(accuracies, ".1f", 100), f"{own[0]['parameters']:,}", f"{seconds:.0f}"]
         lines.append(line)
     heads = [(f"{data} %", "parameters", "training (s)") for data in DATA.values()]
     return table(["network", "rule", *(word for head in heads for word in head)], lines)
@@ -206,18 +215,13 @@ def _series(record: Record) -> str:
 def _series_hypothesis(record: Record) -> str:
     lines = []
     for data, shown in DATA.items():
-        if (found := best_and_online(data)) is None:
+        of_data = trainings(data)
+        first, online = best(of_data), best_online(of_data)
+        if first is None or online is None:
             continue
-        best, online = found
-        gains = differences(
-            {"best": 1, "online": -1},
-            {
-                name: {key: one["accuracy"] for key, one in training.records.items()}
-                for name, training in (("best", best), ("online", online))
-            },
-        )
+        gains = differences({"best": 1, "online": -1}, {"best": first.accuracies, "online": online.accuracies})
         low, high = interval(gains, 0.95)
         verdict = Hypothesis("", {}, 1.0).verdict(low, high)
-        lines.append([shown, best.shown, online.shown, f"{mean(gains):+.1f}", f"{low:+.1f} to {high:+.1f}", verdict])
+        lines.append([shown, first.shown, online.shown, f"{mean(gains):+.1f}", f"{low:+.1f} to {high:+.1f}", verdict])
     heads = ["data", "best by validation", "best online HD-LIF", "difference (points)", "95 %", "at most 1 point"]
     return table(heads, lines)

@@ -3,8 +3,8 @@ static void add_@input@_by_reals(const struct layer *layer, const void *weights,
                                  TOTAL *totals)
 {
     const NUMBER *row = (const NUMBER *)weights + entry * layer->row;
-    const uint32_t inputs = layer->channels, outputs = layer->outputs, padding = layer->row - outputs;
-    for (uint32_t c = 0; c < inputs; c++, row += padding, input += @channel@) {
+    const uint32_t inputs = layer->channels, outputs = layer->outputs; /* entries of a row, too */
+    for (uint32_t c = 0; c < inputs; c++, input += @channel@) {
         const int32_t number = *input;
         TOTAL *total = totals;
         for (uint32_t k = 0; k < outputs / 4; k++, row += 4, total += 4)

@@ -12,6 +12,7 @@ static inline int16x8_t weights_of(uint32x4_t fields)
     return vshrq_n_s16(vreinterpretq_s16_u32(fields), 14);
 }
 
+/* Stores the sums of 16 outputs at one step. */
 static inline void put_sums(SUM *sums, int16x8_t even, int16x8_t odd)
 {
     vst2q_s16(sums, ((int16x8x2_t){{even, odd}}));
